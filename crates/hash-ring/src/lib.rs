@@ -1,0 +1,1 @@
+//! Consistent placement of keys on nodes.

@@ -1,0 +1,1 @@
+//! Read routing that knows replication lag.

@@ -1,0 +1,1 @@
+//! Shard routing by a versioned map.
