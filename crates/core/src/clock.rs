@@ -160,7 +160,11 @@ impl WallTime {
     #[must_use]
     pub const fn after(self, duration: Duration) -> Self {
         let millis = duration.as_millis();
-        let millis = if millis > u64::MAX as u128 { u64::MAX } else { millis as u64 };
+        let millis = if millis > u64::MAX as u128 {
+            u64::MAX
+        } else {
+            millis as u64
+        };
         WallTime(self.0.saturating_add(millis))
     }
 
@@ -174,7 +178,9 @@ impl WallTime {
 impl From<std::time::SystemTime> for WallTime {
     /// Times before the epoch become the epoch.
     fn from(time: std::time::SystemTime) -> Self {
-        let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let since = time
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
         WallTime::UNIX_EPOCH.after(since)
     }
 }
@@ -187,9 +193,15 @@ mod tests {
     fn ticks_saturate_at_both_ends() {
         assert_eq!(Tick::ZERO.after(Duration::MAX), Tick::MAX);
         assert_eq!(Tick::MAX.after(Duration::from_nanos(1)), Tick::MAX);
-        assert_eq!(Tick::from_nanos(5).before(Duration::from_nanos(6)), Tick::ZERO);
+        assert_eq!(
+            Tick::from_nanos(5).before(Duration::from_nanos(6)),
+            Tick::ZERO
+        );
         assert_eq!(Tick::ZERO.since(Tick::MAX), Duration::ZERO);
-        assert_eq!(Tick::from_nanos(7).since(Tick::from_nanos(3)), Duration::from_nanos(4));
+        assert_eq!(
+            Tick::from_nanos(7).since(Tick::from_nanos(3)),
+            Duration::from_nanos(4)
+        );
     }
 
     #[test]

@@ -169,7 +169,11 @@ impl KeyBuffer {
     /// An empty buffer.
     #[inline]
     pub const fn new() -> Self {
-        KeyBuffer { inline: [0; KeyBuffer::INLINE], len: 0, spill: Vec::new() }
+        KeyBuffer {
+            inline: [0; KeyBuffer::INLINE],
+            len: 0,
+            spill: Vec::new(),
+        }
     }
 
     /// Appends a part: its length as a little-endian `u32`, then its bytes.
@@ -179,7 +183,8 @@ impl KeyBuffer {
     /// If the part is longer than `u32::MAX` bytes.
     #[inline]
     pub fn push_part(&mut self, part: &[u8]) {
-        let len = u32::try_from(part.len()).expect("a part of a placement key is shorter than 4 GiB");
+        let len =
+            u32::try_from(part.len()).expect("a part of a placement key is shorter than 4 GiB");
         self.push(&len.to_le_bytes());
         self.push(part);
     }
@@ -187,7 +192,11 @@ impl KeyBuffer {
     /// The key so far.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        if self.spill.is_empty() { &self.inline[..self.len] } else { &self.spill }
+        if self.spill.is_empty() {
+            &self.inline[..self.len]
+        } else {
+            &self.spill
+        }
     }
 
     #[inline]

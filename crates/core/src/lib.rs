@@ -17,7 +17,10 @@
 //! | [`Retry`], [`Backoff`] | what may be tried again, and when |
 //! | [`Rng`] | chance that can be repeated from a seed |
 //! | [`Meter`] | counters, pulled as a snapshot |
-#![cfg_attr(feature = "keyring", doc = "| [`Keyring`] | sealed values, with keys that rotate |")]
+#![cfg_attr(
+    feature = "keyring",
+    doc = "| [`Keyring`] | sealed values, with keys that rotate |"
+)]
 //!
 //! Nothing here starts a thread, names an async runtime (but for the `tokio` feature's timer), keeps a
 //! global, or writes a log.
@@ -49,9 +52,9 @@ mod token;
 
 pub use backoff::Backoff;
 pub use cache_store::{CacheStore, DynCacheStore, LoadError};
+pub use clock::{Clock, Tick, WallTime};
 #[cfg(feature = "std")]
 pub use clock::{ManualClock, ManualSleep, SystemClock, Timer};
-pub use clock::{Clock, Tick, WallTime};
 pub use key::{KeyBuffer, PlacementKey};
 #[cfg(feature = "keyring")]
 pub use keyring::{Keyring, KeyringError, SealingKey};

@@ -70,7 +70,11 @@ impl HashAlgorithm {
         }
     }
 
-    const ALL: [HashAlgorithm; 3] = [HashAlgorithm::Xxh3_64, HashAlgorithm::SipHash24, HashAlgorithm::Xxh64];
+    const ALL: [HashAlgorithm; 3] = [
+        HashAlgorithm::Xxh3_64,
+        HashAlgorithm::SipHash24,
+        HashAlgorithm::Xxh64,
+    ];
 }
 
 impl PlacementHash {
@@ -79,18 +83,27 @@ impl PlacementHash {
 
     /// XXH3-64 with a seed. `PlacementHash::default()` is this with seed 0.
     pub const fn xxh3(seed: u64) -> Self {
-        PlacementHash { algorithm: HashAlgorithm::Xxh3_64, seed: seed as u128 }
+        PlacementHash {
+            algorithm: HashAlgorithm::Xxh3_64,
+            seed: seed as u128,
+        }
     }
 
     /// SipHash-2-4 under a key. Keep the key secret, or it is only a slower hash. The key's bytes are those
     /// of the SipHash paper: its first eight, little-endian, are `k0`.
     pub const fn siphash24(key: [u8; 16]) -> Self {
-        PlacementHash { algorithm: HashAlgorithm::SipHash24, seed: u128::from_le_bytes(key) }
+        PlacementHash {
+            algorithm: HashAlgorithm::SipHash24,
+            seed: u128::from_le_bytes(key),
+        }
     }
 
     /// XXH64 with a seed.
     pub const fn xxh64(seed: u64) -> Self {
-        PlacementHash { algorithm: HashAlgorithm::Xxh64, seed: seed as u128 }
+        PlacementHash {
+            algorithm: HashAlgorithm::Xxh64,
+            seed: seed as u128,
+        }
     }
 
     /// The hash of a key.
@@ -128,7 +141,14 @@ impl PlacementHash {
     /// [`HashMismatch`] if the two differ in algorithm or seed: every key would be looked for in the wrong
     /// place.
     pub fn ensure_same(&self, found: &PlacementHash) -> Result<(), HashMismatch> {
-        if self == found { Ok(()) } else { Err(HashMismatch { expected: *self, found: *found }) }
+        if self == found {
+            Ok(())
+        } else {
+            Err(HashMismatch {
+                expected: *self,
+                found: *found,
+            })
+        }
     }
 
     /// The compact form: a byte for the algorithm, a byte for its version, the seed in 16 little-endian bytes.
@@ -180,7 +200,13 @@ impl Default for PlacementHash {
 /// matters.
 impl fmt::Display for PlacementHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{:x}", self.algorithm.name(), self.algorithm.version(), self.seed)
+        write!(
+            f,
+            "{}:{}:{:x}",
+            self.algorithm.name(),
+            self.algorithm.version(),
+            self.seed
+        )
     }
 }
 
@@ -189,12 +215,15 @@ impl FromStr for PlacementHash {
 
     fn from_str(text: &str) -> Result<Self, ParseHashError> {
         let mut parts = text.splitn(3, ':');
-        let (Some(name), Some(version), Some(seed)) = (parts.next(), parts.next(), parts.next()) else {
+        let (Some(name), Some(version), Some(seed)) = (parts.next(), parts.next(), parts.next())
+        else {
             return Err(ParseHashError(()));
         };
         let algorithm = HashAlgorithm::ALL
             .into_iter()
-            .find(|algorithm| algorithm.name() == name && version.parse() == Ok(algorithm.version()))
+            .find(|algorithm| {
+                algorithm.name() == name && version.parse() == Ok(algorithm.version())
+            })
             .ok_or(ParseHashError(()))?;
         let seed = u128::from_str_radix(seed, 16).map_err(|_| ParseHashError(()))?;
         let hash = PlacementHash::new(algorithm, seed)?;
@@ -216,9 +245,18 @@ impl fmt::Display for HashMismatch {
         let (expected, found) = (self.expected.algorithm, self.found.algorithm);
         if expected == found {
             // The seeds may be keys, so they are not shown.
-            write!(f, "placed by {} with another seed than ours", expected.name())
+            write!(
+                f,
+                "placed by {} with another seed than ours",
+                expected.name()
+            )
         } else {
-            write!(f, "placed by {}, but {} is in use", found.name(), expected.name())
+            write!(
+                f,
+                "placed by {}, but {} is in use",
+                found.name(),
+                expected.name()
+            )
         }
     }
 }
@@ -231,7 +269,9 @@ pub struct ParseHashError(());
 
 impl fmt::Display for ParseHashError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a known placement hash (expected name:version:hex-seed, such as xxh3-64:1:0)")
+        f.write_str(
+            "not a known placement hash (expected name:version:hex-seed, such as xxh3-64:1:0)",
+        )
     }
 }
 

@@ -100,7 +100,11 @@ impl ManualClock {
 
     /// The earliest tick somebody sleeps until.
     pub fn next_deadline(&self) -> Option<Tick> {
-        self.state().sleepers.iter().map(|sleeper| sleeper.deadline).min()
+        self.state()
+            .sleepers
+            .iter()
+            .map(|sleeper| sleeper.deadline)
+            .min()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -115,7 +119,9 @@ trait ExtractDue {
 
 impl ExtractDue for Vec<Sleeper> {
     fn extract_if_due(&mut self, now: Tick) -> Vec<Waker> {
-        let (due, waiting) = core::mem::take(self).into_iter().partition(|sleeper| sleeper.deadline <= now);
+        let (due, waiting) = core::mem::take(self)
+            .into_iter()
+            .partition(|sleeper| sleeper.deadline <= now);
         *self = waiting;
         let due: Vec<Sleeper> = due;
         due.into_iter().map(|sleeper| sleeper.waker).collect()
@@ -136,7 +142,11 @@ impl Timer for ManualClock {
     type Sleep = ManualSleep;
 
     fn sleep_until(&self, deadline: Tick) -> ManualSleep {
-        ManualSleep { clock: self.clone(), deadline, id: None }
+        ManualSleep {
+            clock: self.clone(),
+            deadline,
+            id: None,
+        }
     }
 }
 
@@ -164,7 +174,11 @@ impl Future for ManualSleep {
         }
         let id = state.next_sleeper;
         state.next_sleeper += 1;
-        state.sleepers.push(Sleeper { id, deadline: this.deadline, waker: cx.waker().clone() });
+        state.sleepers.push(Sleeper {
+            id,
+            deadline: this.deadline,
+            waker: cx.waker().clone(),
+        });
         this.id = Some(id);
         Poll::Pending
     }
@@ -173,7 +187,10 @@ impl Future for ManualSleep {
 impl Drop for ManualSleep {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            self.clock.state().sleepers.retain(|sleeper| sleeper.id != id);
+            self.clock
+                .state()
+                .sleepers
+                .retain(|sleeper| sleeper.id != id);
         }
     }
 }
@@ -196,7 +213,11 @@ mod tests {
         assert_eq!(clock.next_deadline(), Some(Tick::from_nanos(10)));
         clock.advance(Duration::from_nanos(9));
         assert_eq!(poll(sleep.as_mut()), Poll::Pending);
-        assert_eq!(clock.sleepers(), 1, "a second poll replaces the first one's entry");
+        assert_eq!(
+            clock.sleepers(),
+            1,
+            "a second poll replaces the first one's entry"
+        );
         clock.advance(Duration::from_nanos(1));
         assert_eq!(clock.sleepers(), 0);
         assert_eq!(poll(sleep.as_mut()), Poll::Ready(()));

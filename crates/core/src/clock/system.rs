@@ -13,12 +13,15 @@ pub struct SystemClock {
 impl SystemClock {
     /// A clock whose first tick is now.
     pub fn new() -> Self {
-        SystemClock { start: Instant::now() }
+        SystemClock {
+            start: Instant::now(),
+        }
     }
 
     /// The instant a tick of this clock stands for, or `None` where the platform cannot represent it.
     pub fn instant(&self, tick: Tick) -> Option<Instant> {
-        self.start.checked_add(Duration::from_nanos(tick.as_nanos()))
+        self.start
+            .checked_add(Duration::from_nanos(tick.as_nanos()))
     }
 }
 
