@@ -1,0 +1,407 @@
+//! The hash ring.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::num::NonZeroU32;
+
+use purlin_core::{Node, NodeId, Placement, PlacementHash, PlacementKey, Weight};
+
+use crate::nodes::Nodes;
+use crate::points::{MAX_OWNERS, MAX_POINTS, Points, owner, point};
+use crate::snapshot::{Algorithm, Decoder, Encoder};
+use crate::{BuildError, DecodeError};
+
+/// Points per weight unit where the builder is told nothing: what ketama settled on. The busiest node then
+/// gets about 1.2 times the average with 100 nodes, 1.3 with 1 000.
+const DEFAULT_POINTS_PER_WEIGHT: NonZeroU32 = NonZeroU32::new(160).expect("160 is not zero");
+
+/// Consistent hashing on a circle (Karger and others, "Consistent Hashing and Random Trees", 1997).
+///
+/// Each node has `weight × points per weight` points on a circle; a key belongs to the node of the first
+/// point at or after its own place. A node's points depend on its id and the ring's hash and on nothing
+/// else, so:
+///
+/// - a node that is added takes keys, and no other key moves; one that is removed gives its keys away, and
+///   no other key moves; a new weight moves only keys to or from that node;
+/// - rings built of the same nodes in any order, or by any sequence of [`with`](Ring::with) and
+///   [`without`](Ring::without) that ends in the same nodes, place every key alike;
+/// - where two points fall on one place (of 2⁴⁰), the lower id has it.
+///
+/// The value never changes: `with` and `without` return another ring. Share it through an `Arc` or an
+/// atomic pointer and swap the whole.
+///
+/// # Cost
+///
+/// With `v` points: a lookup is the hash of the key, one load from the index and a short scan, independent
+/// of `v`; 9 to 10 bytes a point; building and changing are O(v). Replicas walk on from the owner: O(1)
+/// expected for each while there are many more nodes than replicas, the whole circle at worst. Nothing
+/// allocates but building.
+///
+/// # Balance
+///
+/// A node's share is random around its weight: the standard deviation is about `1/√(weight × points per
+/// weight)` of it, 8 % at the default 160. More points buy balance with memory.
+///
+/// ```
+/// use purlin_core::{Node, NodeId, Placement};
+/// use purlin_hash_ring::Ring;
+///
+/// let ring = Ring::from_nodes((1..=4).map(|i| Node::new(NodeId(i), format!("cache-{i}"))))?;
+/// let smaller = ring.without(NodeId(4));
+/// let home = ring.owner_of("user:17").expect("a ring of four nodes has an owner for every key");
+/// if home != NodeId(4) {
+///     assert_eq!(smaller.owner_of("user:17"), Some(home));
+/// }
+/// # Ok::<(), purlin_hash_ring::BuildError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ring {
+    hash: PlacementHash,
+    points_per_weight: NonZeroU32,
+    version: u64,
+    nodes: Nodes,
+    /// The owner of a point is an index into `nodes`.
+    points: Points,
+    /// How many nodes have points, which ends the walk for replicas.
+    n_owners: usize,
+}
+
+impl Ring {
+    /// A ring of these nodes with the default hash and 160 points per weight unit.
+    ///
+    /// # Errors
+    ///
+    /// See [`RingBuilder::build`].
+    pub fn from_nodes(nodes: impl IntoIterator<Item = Node>) -> Result<Self, BuildError> {
+        Ring::builder().nodes(nodes).build()
+    }
+
+    /// Chooses the hash and the number of points.
+    pub fn builder() -> RingBuilder {
+        RingBuilder {
+            hash: PlacementHash::default(),
+            points_per_weight: DEFAULT_POINTS_PER_WEIGHT,
+            version: 1,
+            nodes: Vec::new(),
+        }
+    }
+
+    /// The ring with one more node, or, where a node of that id is there already, with this one in its
+    /// place. Moves keys only to or from that node. Takes O(points); the version is one higher.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::TooManyNodes`] or [`BuildError::TooManyPoints`].
+    pub fn with(&self, node: Node) -> Result<Self, BuildError> {
+        let mut nodes = self.nodes.clone();
+        let (id, weight) = (node.id, node.weight);
+        let (index, replaced) = nodes.insert(node, MAX_OWNERS)?;
+        count_points(nodes.as_slice(), self.points_per_weight)?;
+        // A new node pushes the indexes behind it up by one; a replaced one's points are made anew.
+        let is_new = replaced.is_none();
+        let kept = self.points.as_slice().iter().filter_map(|&point| {
+            let owner = owner(point) as usize;
+            if is_new {
+                Some(point + u64::from(owner >= index))
+            } else {
+                (owner != index).then_some(point)
+            }
+        });
+        let mut new: Vec<u64> =
+            node_points(self.hash, id, index as u32, weight, self.points_per_weight).collect();
+        new.sort_unstable();
+        Ok(self.changed(nodes, merge(kept, &new)))
+    }
+
+    /// The ring without a node: moves only that node's keys. Takes O(points). The version is one higher; if
+    /// there is no such node, the result is equal to this ring.
+    #[must_use]
+    pub fn without(&self, id: NodeId) -> Self {
+        let Ok(index) = self.nodes.index(id) else {
+            return self.clone();
+        };
+        let mut nodes = self.nodes.clone();
+        nodes.remove(index);
+        let kept = self.points.as_slice().iter().filter_map(|&point| {
+            let owner = owner(point) as usize;
+            (owner != index).then(|| point - u64::from(owner > index))
+        });
+        self.changed(nodes, kept.collect())
+    }
+
+    fn changed(&self, nodes: Nodes, points: Vec<u64>) -> Self {
+        Ring {
+            hash: self.hash,
+            points_per_weight: self.points_per_weight,
+            version: self.version.saturating_add(1),
+            n_owners: nodes.n_weighted(),
+            nodes,
+            points: Points::from_sorted(points),
+        }
+    }
+
+    /// The node that owns a key, or `None` if no node takes keys.
+    #[inline]
+    pub fn owner<K: PlacementKey + ?Sized>(&self, key: &K) -> Option<NodeId> {
+        self.owner_of_hash(self.hash.of(key))
+    }
+
+    /// Writes the distinct nodes that hold a key into `into`, the owner first, and returns how many there
+    /// are; see [`Placement::replicas_of_hash`].
+    #[inline]
+    pub fn replicas<K: PlacementKey + ?Sized>(&self, key: &K, into: &mut [NodeId]) -> usize {
+        self.replicas_of_hash(self.hash.of(key), into)
+    }
+
+    /// The nodes, by ascending id, those of weight 0 included.
+    pub fn nodes(&self) -> &[Node] {
+        self.nodes.as_slice()
+    }
+
+    /// The hash that places keys and points.
+    pub const fn hash(&self) -> PlacementHash {
+        self.hash
+    }
+
+    /// Counts the changes since the ring was built.
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// How many points a node has for each unit of its weight.
+    pub const fn points_per_weight(&self) -> NonZeroU32 {
+        self.points_per_weight
+    }
+
+    /// How many points the ring has.
+    pub fn n_points(&self) -> usize {
+        self.points.len()
+    }
+
+    /// How many bytes the points and their index take.
+    pub fn point_bytes(&self) -> usize {
+        self.points.heap_bytes()
+    }
+
+    /// The ring as bytes, for another process: the hash, the version and the nodes. The points are made
+    /// anew from them. The layout is [described](crate#snapshots) and will stay readable.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut encoder = Encoder::new(
+            Algorithm::Ring,
+            self.hash,
+            self.version,
+            self.nodes.as_slice(),
+        );
+        encoder.u32(self.points_per_weight.get());
+        encoder.finish()
+    }
+
+    /// Reads what [`to_bytes`](Ring::to_bytes) wrote. `hash` is the one the caller places keys with.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for bytes that are damaged, of an unknown format, or made with another hash. Never
+    /// panics, whatever the bytes, and allocates no more than the limits on points allow.
+    pub fn from_bytes(bytes: &[u8], hash: &PlacementHash) -> Result<Self, DecodeError> {
+        let mut decoder = Decoder::open(bytes, Algorithm::Ring, hash)?;
+        let points_per_weight = NonZeroU32::new(decoder.u32()?).ok_or(DecodeError::Malformed)?;
+        let (version, nodes) = decoder.finish()?;
+        let builder = RingBuilder {
+            hash: *hash,
+            points_per_weight,
+            version,
+            nodes,
+        };
+        builder.build().map_err(DecodeError::Invalid)
+    }
+}
+
+impl Placement for Ring {
+    #[inline]
+    fn hash_key(&self, key: &[u8]) -> u64 {
+        self.hash.of_bytes(key)
+    }
+
+    #[inline]
+    fn owner_of_hash(&self, hash: u64) -> Option<NodeId> {
+        self.points.owner_of(hash).map(|index| self.nodes.id(index))
+    }
+
+    /// Walks on from the owner and takes each node the first time it is met.
+    #[inline]
+    fn replicas_of_hash(&self, hash: u64, into: &mut [NodeId]) -> usize {
+        let wanted = into.len().min(self.n_owners);
+        let mut found = 0;
+        for point in self.points.walk(hash) {
+            if found == wanted {
+                break;
+            }
+            let id = self.nodes.id(owner(point));
+            if !into[..found].contains(&id) {
+                into[found] = id;
+                found += 1;
+            }
+        }
+        found
+    }
+}
+
+/// What the ring is made of; its points would fill pages.
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring")
+            .field("algorithm", &self.hash.algorithm())
+            .field("points_per_weight", &self.points_per_weight)
+            .field("version", &self.version)
+            .field("nodes", &self.nodes.as_slice())
+            .field("n_points", &self.n_points())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a [`Ring`].
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use purlin_core::{Node, NodeId, PlacementHash, Weight};
+/// use purlin_hash_ring::Ring;
+///
+/// let ring = Ring::builder()
+///     .hash(PlacementHash::siphash24([7; 16]))
+///     .points_per_weight(NonZeroU32::new(40).expect("40 is not zero"))
+///     .node(Node::new(NodeId(1), "small"))
+///     .node(Node::new(NodeId(2), "large").with_weight(Weight(3)))
+///     .build()?;
+/// assert_eq!(ring.n_points(), 160);
+/// # Ok::<(), purlin_hash_ring::BuildError>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct RingBuilder {
+    hash: PlacementHash,
+    points_per_weight: NonZeroU32,
+    version: u64,
+    nodes: Vec<Node>,
+}
+
+impl RingBuilder {
+    /// The hash of keys and points. The default is XXH3-64 with seed 0; take SipHash with a secret key where
+    /// an attacker chooses keys.
+    pub const fn hash(mut self, hash: PlacementHash) -> Self {
+        self.hash = hash;
+        self
+    }
+
+    /// How many points a node has for each unit of its weight; 160 if this is not called. Four times as
+    /// many halve the spread of the shares.
+    pub const fn points_per_weight(mut self, points: NonZeroU32) -> Self {
+        self.points_per_weight = points;
+        self
+    }
+
+    /// The version the ring starts at; 1 if this is not called.
+    pub const fn version(mut self, version: u64) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// One more node.
+    pub fn node(mut self, node: Node) -> Self {
+        self.nodes.push(node);
+        self
+    }
+
+    /// More nodes.
+    pub fn nodes(mut self, nodes: impl IntoIterator<Item = Node>) -> Self {
+        self.nodes.extend(nodes);
+        self
+    }
+
+    /// Builds the ring, in time linear in its points. No nodes, or none with a weight above 0, make a ring
+    /// that owns nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::DuplicateNode`], [`BuildError::TooManyNodes`] above 2²⁴ nodes, or
+    /// [`BuildError::TooManyPoints`] above 2²⁴ points.
+    pub fn build(self) -> Result<Ring, BuildError> {
+        let nodes = Nodes::new(self.nodes, MAX_OWNERS)?;
+        let mut points =
+            Vec::with_capacity(count_points(nodes.as_slice(), self.points_per_weight)?);
+        for (index, node) in nodes.as_slice().iter().enumerate() {
+            points.extend(node_points(
+                self.hash,
+                node.id,
+                index as u32,
+                node.weight,
+                self.points_per_weight,
+            ));
+        }
+        Ok(Ring {
+            hash: self.hash,
+            points_per_weight: self.points_per_weight,
+            version: self.version,
+            n_owners: nodes.n_weighted(),
+            nodes,
+            points: Points::from_unsorted(&points),
+        })
+    }
+}
+
+impl fmt::Debug for RingBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RingBuilder")
+            .field("algorithm", &self.hash.algorithm())
+            .field("points_per_weight", &self.points_per_weight)
+            .field("version", &self.version)
+            .field("nodes", &self.nodes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How many points the nodes' weights ask for, if a ring may have that many.
+fn count_points(nodes: &[Node], per_weight: NonZeroU32) -> Result<usize, BuildError> {
+    // At most 2^24 nodes of 2^32 weight units of 2^32 points: only a u128 holds the sum.
+    let weights: u128 = nodes.iter().map(|node| u128::from(node.weight.0)).sum();
+    let points = weights * u128::from(per_weight.get());
+    if points <= MAX_POINTS as u128 {
+        Ok(points as usize)
+    } else {
+        Err(BuildError::TooManyPoints {
+            points: u64::try_from(points).unwrap_or(u64::MAX),
+            limit: MAX_POINTS,
+        })
+    }
+}
+
+/// The points of one node, unsorted. Point `i` stands where the ring's hash of the node's id and `i` says,
+/// both as in a [`PlacementKey`]: little-endian, eight and four bytes. Frozen: another formula would be
+/// another algorithm.
+fn node_points(
+    hash: PlacementHash,
+    id: NodeId,
+    index: u32,
+    weight: Weight,
+    per_weight: NonZeroU32,
+) -> impl Iterator<Item = u64> {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&id.0.to_le_bytes());
+    (0..weight.0 * per_weight.get()).map(move |i| {
+        key[8..].copy_from_slice(&i.to_le_bytes());
+        point(hash.of_bytes(&key), index)
+    })
+}
+
+/// Two sorted runs as one.
+fn merge(run: impl Iterator<Item = u64>, new: &[u64]) -> Vec<u64> {
+    let mut merged = Vec::with_capacity(run.size_hint().1.unwrap_or(0) + new.len());
+    let mut new = new.iter().copied().peekable();
+    for point in run {
+        while let Some(earlier) = new.next_if(|&new| new < point) {
+            merged.push(earlier);
+        }
+        merged.push(point);
+    }
+    merged.extend(new);
+    merged
+}

@@ -1,0 +1,280 @@
+//! The compact form of a placement: bytes that another process reads.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use purlin_core::{HashMismatch, Node, NodeId, PlacementHash, Retry, Weight, Zone};
+
+use crate::BuildError;
+
+/// The first bytes of every snapshot.
+const MAGIC: [u8; 4] = *b"PLpl";
+
+/// The layout below. A reader refuses what it does not know.
+const FORMAT: u8 = 1;
+
+/// The least a node takes: id, weight, a name's length, no zone.
+const MIN_NODE_LEN: usize = 8 + 4 + 4 + 1;
+
+/// The number of an algorithm in a snapshot. Frozen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Algorithm {
+    Ring = 1,
+}
+
+/// Why bytes are not a snapshot that can be used here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The bytes do not begin as a snapshot does.
+    NotASnapshot,
+    /// A format this version of the crate does not know: the writer is newer.
+    UnknownFormat(u8),
+    /// The snapshot is of another algorithm than the one asked for, by its number in the format.
+    OtherAlgorithm(u8),
+    /// The checksum does not fit: bytes were lost or changed on the way.
+    Damaged,
+    /// The checksum fits, and the content makes no sense: not written by this crate.
+    Malformed,
+    /// Made with another hash than the caller's: every key would be looked for in the wrong place.
+    HashMismatch(HashMismatch),
+    /// Made with a hash this version of the crate does not know.
+    UnknownHash,
+    /// The content describes a placement that cannot be built.
+    Invalid(BuildError),
+}
+
+impl DecodeError {
+    /// [`Retry::NEVER`]: the same bytes fail again. Fetch the snapshot anew.
+    pub const fn retry(&self) -> Retry {
+        Retry::NEVER
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DecodeError::NotASnapshot => f.write_str("not a placement snapshot"),
+            DecodeError::UnknownFormat(format) => {
+                write!(f, "snapshot format {format} is not known here")
+            }
+            DecodeError::OtherAlgorithm(number) => {
+                write!(f, "a snapshot of another algorithm (number {number})")
+            }
+            DecodeError::Damaged => f.write_str("the snapshot's checksum does not fit"),
+            DecodeError::Malformed => f.write_str("the snapshot's content makes no sense"),
+            DecodeError::HashMismatch(_) => f.write_str("the snapshot was made with another hash"),
+            DecodeError::UnknownHash => {
+                f.write_str("the snapshot was made with a hash not known here")
+            }
+            DecodeError::Invalid(_) => {
+                f.write_str("the snapshot describes a placement that cannot be built")
+            }
+        }
+    }
+}
+
+impl core::error::Error for DecodeError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            DecodeError::HashMismatch(mismatch) => Some(mismatch),
+            DecodeError::Invalid(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Writes a snapshot.
+pub(crate) struct Encoder {
+    bytes: Vec<u8>,
+}
+
+impl Encoder {
+    /// Begins with what every algorithm has.
+    pub(crate) fn new(
+        algorithm: Algorithm,
+        hash: PlacementHash,
+        version: u64,
+        nodes: &[Node],
+    ) -> Self {
+        let mut encoder = Encoder {
+            bytes: Vec::with_capacity(64 + nodes.len() * 48),
+        };
+        encoder.bytes.extend_from_slice(&MAGIC);
+        encoder.u8(FORMAT);
+        encoder.u8(algorithm as u8);
+        encoder.bytes.extend_from_slice(&hash.to_bytes());
+        encoder.u64(version);
+        encoder.len(nodes.len());
+        for node in nodes {
+            encoder.u64(node.id.0);
+            encoder.u32(node.weight.0);
+            encoder.text(&node.name);
+            encoder.u8(u8::from(node.zone.is_some()));
+            if let Some(zone) = &node.zone {
+                encoder.text(zone.name());
+            }
+        }
+        encoder
+    }
+
+    pub(crate) fn u8(&mut self, value: u8) {
+        self.bytes.push(value);
+    }
+
+    pub(crate) fn u32(&mut self, value: u32) {
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(crate) fn u64(&mut self, value: u64) {
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
+    fn len(&mut self, len: usize) {
+        self.u32(
+            u32::try_from(len)
+                .expect("placements have fewer than 2^24 nodes, and names are shorter than 4 GiB"),
+        );
+    }
+
+    fn text(&mut self, text: &str) {
+        self.len(text.len());
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    /// Ends with the checksum.
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        let sum = checksum(&self.bytes);
+        self.u64(sum);
+        self.bytes
+    }
+}
+
+/// Reads a snapshot, in the order in which [`Encoder`] wrote it.
+pub(crate) struct Decoder<'a> {
+    /// What is still to be read, without the checksum.
+    rest: &'a [u8],
+    version: u64,
+    nodes: Vec<Node>,
+}
+
+impl<'a> Decoder<'a> {
+    /// Checks the frame and reads what every algorithm has.
+    pub(crate) fn open(
+        bytes: &'a [u8],
+        algorithm: Algorithm,
+        hash: &PlacementHash,
+    ) -> Result<Self, DecodeError> {
+        let Some((head, rest)) = bytes.split_first_chunk::<4>() else {
+            return Err(DecodeError::NotASnapshot);
+        };
+        if *head != MAGIC {
+            return Err(DecodeError::NotASnapshot);
+        }
+        // The format comes first, as a later one may keep its checksum elsewhere.
+        match rest.first() {
+            Some(&FORMAT) => {}
+            Some(&format) => return Err(DecodeError::UnknownFormat(format)),
+            None => return Err(DecodeError::Damaged),
+        }
+        let Some((content, sum)) = bytes.split_last_chunk::<8>() else {
+            return Err(DecodeError::Damaged);
+        };
+        if checksum(content) != u64::from_le_bytes(*sum) {
+            return Err(DecodeError::Damaged);
+        }
+        let mut decoder = Decoder {
+            rest: content.get(5..).ok_or(DecodeError::Damaged)?,
+            version: 0,
+            nodes: Vec::new(),
+        };
+        let found = decoder.u8()?;
+        if found != algorithm as u8 {
+            return Err(DecodeError::OtherAlgorithm(found));
+        }
+        let found =
+            PlacementHash::from_bytes(decoder.array()?).map_err(|_| DecodeError::UnknownHash)?;
+        hash.ensure_same(&found)
+            .map_err(DecodeError::HashMismatch)?;
+        decoder.version = decoder.u64()?;
+        decoder.nodes = decoder.read_nodes()?;
+        Ok(decoder)
+    }
+
+    fn read_nodes(&mut self) -> Result<Vec<Node>, DecodeError> {
+        let n_nodes = self.u32()? as usize;
+        // Each takes some bytes, so a false count cannot ask for more memory than the bytes account for.
+        if n_nodes > self.rest.len() / MIN_NODE_LEN {
+            return Err(DecodeError::Malformed);
+        }
+        let mut nodes = Vec::with_capacity(n_nodes);
+        for _ in 0..n_nodes {
+            let id = NodeId(self.u64()?);
+            // A value has one form, so that equal snapshots are equal bytes.
+            if nodes.last().is_some_and(|last: &Node| last.id > id) {
+                return Err(DecodeError::Malformed);
+            }
+            let weight = Weight(self.u32()?);
+            let name = String::from(self.text()?);
+            let zone = match self.u8()? {
+                0 => None,
+                1 => Some(Zone::new(self.text()?)),
+                _ => return Err(DecodeError::Malformed),
+            };
+            nodes.push(Node {
+                id,
+                name,
+                weight,
+                zone,
+            });
+        }
+        Ok(nodes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], DecodeError> {
+        let (array, rest) = self
+            .rest
+            .split_first_chunk()
+            .ok_or(DecodeError::Malformed)?;
+        self.rest = rest;
+        Ok(array)
+    }
+
+    pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
+        self.array::<1>().map(|bytes| bytes[0])
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
+        self.array().map(|bytes| u32::from_le_bytes(*bytes))
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
+        self.array().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
+    fn text(&mut self) -> Result<&'a str, DecodeError> {
+        let len = self.u32()? as usize;
+        let (text, rest) = self
+            .rest
+            .split_at_checked(len)
+            .ok_or(DecodeError::Malformed)?;
+        self.rest = rest;
+        core::str::from_utf8(text).map_err(|_| DecodeError::Malformed)
+    }
+
+    /// The version and the nodes, once everything has been read.
+    pub(crate) fn finish(self) -> Result<(u64, Vec<Node>), DecodeError> {
+        if self.rest.is_empty() {
+            Ok((self.version, self.nodes))
+        } else {
+            Err(DecodeError::Malformed)
+        }
+    }
+}
+
+/// Finds damage, not malice: snapshots from strangers need a signature around them.
+fn checksum(bytes: &[u8]) -> u64 {
+    PlacementHash::xxh3(0).of_bytes(bytes)
+}
