@@ -1,4 +1,4 @@
-//! The locks and atomics of every crate here, so that a model checker can take their place.
+//! The locks, atomics and threads of every crate here, so that a model checker can take their place.
 //!
 //! Built with `--cfg purlin_loom` they are loom's, with `--cfg purlin_shuttle` shuttle's, with feature
 //! `parking_lot` that crate's, and otherwise the standard library's. Locks do not poison: no user code runs
@@ -9,18 +9,25 @@ use core::fmt;
 use core::ops::{Deref, DerefMut};
 
 #[cfg(purlin_loom)]
-pub use loom::sync::{Arc, atomic};
+pub use loom::{
+    sync::{Arc, atomic},
+    thread,
+};
 #[cfg(purlin_shuttle)]
-pub use shuttle::sync::{Arc, atomic};
+pub use shuttle::{
+    sync::{Arc, atomic},
+    thread,
+};
 
-/// `core`'s atomics, and `alloc`'s `Arc`.
+/// `core`'s atomics, `alloc`'s `Arc`, and `std`'s threads, for a crate that must know which one it is on.
 #[cfg(not(any(purlin_loom, purlin_shuttle)))]
-pub use self::plain::{Arc, atomic};
+pub use self::plain::{Arc, atomic, thread};
 
 #[cfg(not(any(purlin_loom, purlin_shuttle)))]
 mod plain {
     pub use alloc::sync::Arc;
     pub use core::sync::atomic;
+    pub use std::thread;
 }
 
 #[cfg(purlin_loom)]
@@ -103,6 +110,53 @@ impl<T> fmt::Debug for Mutex<T> {
 /// Holds a [`Mutex`] until dropped.
 #[must_use = "the lock is released at once if the guard is dropped"]
 pub struct MutexGuard<'a, T>(imp::MutexGuard<'a, T>);
+
+/// Where threads wait for what somebody else changes under a [`Mutex`].
+pub struct Condvar(imp::Condvar);
+
+impl Condvar {
+    /// One that nobody waits at.
+    pub fn new() -> Self {
+        Condvar(imp::Condvar::new())
+    }
+
+    /// Releases the lock, waits for a notification, and takes the lock again. It may return without one, so
+    /// callers look at what they wait for in a loop.
+    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        #[cfg(all(feature = "parking_lot", not(any(purlin_loom, purlin_shuttle))))]
+        {
+            let mut guard = guard;
+            self.0.wait(&mut guard.0);
+            guard
+        }
+        #[cfg(not(all(feature = "parking_lot", not(any(purlin_loom, purlin_shuttle)))))]
+        {
+            MutexGuard(unpoisoned!(self.0.wait(guard.0)))
+        }
+    }
+
+    /// Wakes one waiting thread, if there is one.
+    pub fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    /// Wakes all waiting threads.
+    pub fn notify_all(&self) {
+        self.0.notify_all();
+    }
+}
+
+impl Default for Condvar {
+    fn default() -> Self {
+        Condvar::new()
+    }
+}
+
+impl fmt::Debug for Condvar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condvar").finish_non_exhaustive()
+    }
+}
 
 /// A lock for many readers or one writer, which does not poison.
 pub struct RwLock<T>(imp::RwLock<T>);
@@ -195,5 +249,21 @@ mod tests {
         assert!(panicked.is_err());
         assert_eq!(*lock.lock(), 1);
         assert!(lock.try_lock().is_some());
+    }
+
+    #[test]
+    fn a_waiting_thread_sees_what_was_changed_before_the_notification() {
+        let shared = Arc::new((Mutex::new(0), Condvar::new()));
+        let other = Arc::clone(&shared);
+        let waiter = thread::spawn(move || {
+            let mut value = other.0.lock();
+            while *value == 0 {
+                value = other.1.wait(value);
+            }
+            *value
+        });
+        *shared.0.lock() = 7;
+        shared.1.notify_all();
+        assert_eq!(waiter.join().expect("the waiter does not panic"), 7);
     }
 }
