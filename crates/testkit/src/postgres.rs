@@ -403,6 +403,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::process_table;
 
     #[test]
     fn readiness_is_that_of_our_own_process() {
@@ -430,6 +431,38 @@ mod tests {
         assert_eq!(postgres.launch()?, None);
         drop(winner);
         assert_eq!(postgres.launch()?, Some(()));
+        Ok(())
+    }
+
+    /// The connections belong to the children: a server whose first process alone is stopped still answers on
+    /// them, and one whose first process alone is killed still writes.
+    #[test]
+    fn pause_and_kill_reach_every_process() -> Result<(), Error> {
+        let mut postgres = Postgres::start()?;
+        let family = |pid| -> Result<Vec<_>, Error> {
+            let rows = process_table::rows()?.into_iter();
+            Ok(rows
+                .filter(|row| row.pid == pid || row.parent == pid)
+                .collect())
+        };
+        let pid = postgres.pid().expect("it runs");
+        postgres.pause()?;
+        let paused = family(pid)?;
+        assert!(paused.len() > 3, "only {paused:?}");
+        assert!(
+            paused.iter().all(process_table::Row::is_stopped),
+            "{paused:?}"
+        );
+        postgres.resume()?;
+        assert!(family(pid)?.iter().all(|row| !row.is_stopped()));
+
+        postgres.kill()?;
+        let rows = process_table::rows()?;
+        let left: Vec<_> = rows
+            .iter()
+            .filter(|row| paused.iter().any(|before| before.pid == row.pid) && row.is_alive())
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
         Ok(())
     }
 
