@@ -1,0 +1,35 @@
+# Sourced by the scripts of this folder, not run: goes to the root of the workspace, and tells what runs and how
+# long it took.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+current_step=
+trap 'status=$?; if [ "$status" != 0 ] && [ -n "$current_step" ]; then printf "\n== FAILED: %s\n" "$current_step" >&2; fi' EXIT
+
+# step TITLE COMMAND...
+step() {
+    current_step=$1
+    shift
+    printf '\n== %s\n   $ %s\n' "$current_step" "$*"
+    local began=$SECONDS
+    "$@"
+    printf '== %s: %d s\n' "$current_step" "$((SECONDS - began))"
+    current_step=
+}
+
+# The published packages under crates/, one a line.
+libraries() {
+    local manifest
+    for manifest in crates/*/Cargo.toml; do
+        if ! grep -q '^publish = false' "$manifest"; then
+            sed -n 's/^name = "\(.*\)"$/\1/p' "$manifest" | head -n 1
+        fi
+    done
+}
+
+# cargo_tool NAME: makes sure that `cargo NAME` exists.
+cargo_tool() {
+    if ! cargo "$1" --version >/dev/null 2>&1; then
+        step "install cargo-$1" cargo install --locked "cargo-$1"
+    fi
+}

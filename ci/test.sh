@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Runs every test of the workspace: all packages together with all features, then each published crate alone with its
+# default features and with none. Installs the servers that the tests need where they are missing.
+# The comparison with other libraries is a package of its own, which ci/compare.sh builds.
+source "$(dirname "${BASH_SOURCE[0]}")/step.sh"
+began=$SECONDS
+
+ci/servers.sh
+step "all packages together, all features" cargo test --workspace --exclude purlin-compare --all-features
+# Together, each crate gets the features that any of the others asks for. Only alone does it show what it forgot.
+for crate in $(libraries); do
+    step "$crate alone" cargo test -p "$crate"
+    step "$crate alone, without its default features" cargo test -p "$crate" --no-default-features
+done
+printf '\nAll tests passed in %d s.\n' "$((SECONDS - began))"
