@@ -1,0 +1,428 @@
+//! The cache that threads and tasks share.
+
+mod iter;
+mod load;
+mod shard;
+mod store;
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::hash::{BuildHasher, Hash};
+use core::time::Duration;
+
+use equivalent::Equivalent;
+use purlin_core::sync::atomic::{AtomicBool, Ordering};
+use purlin_core::{Clock, MapHasher, SystemClock, Tick};
+
+pub use self::iter::Iter;
+use self::shard::Shard;
+use crate::builder::{Builder, Unlimited, Weigher};
+use crate::insertion::{Evicted, Inserted};
+use crate::lru::{Fresh, Lifetimes};
+use crate::stats::Stats;
+
+/// A cache that threads and tasks share by reference, or in an `Arc`.
+///
+/// ```
+/// use purlin_lru_cache::Cache;
+///
+/// let cache = Cache::new(1_000);
+/// cache.insert("answer".to_owned(), 42);
+/// assert_eq!(cache.get("answer"), Some(42)); // No `String` is made to look one up.
+/// assert_eq!(cache.get_or_load("question", |key| key.len()), 8);
+/// assert_eq!(cache.remove("answer"), Some(42));
+/// ```
+///
+/// # Bound
+///
+/// The weight (the number of entries, where that is the bound) is at most the capacity at every instant. The limit
+/// is split between the shards, to the last unit; each evicts the oldest of its own entries to keep its part. With
+/// one shard, which a small cache has, the order is exactly least recently used.
+///
+/// # Values
+///
+/// `get` clones the value while its shard is locked, so a value that is costly to clone belongs in an `Arc`.
+///
+/// # Calling back
+///
+/// Loaders, weighers, predicates, clocks, the `Hash` of keys, and the `Drop` of keys and values run without a lock,
+/// and may call the cache. The `Eq` of keys and the `Clone` of values run under one. From there a call to any
+/// shared cache panics, because waiting could be forever; afterwards the cache is as if the panicking call had not
+/// been made. The `Clone` of keys runs under one only in [`iter`](Cache::iter) and [`retain`](Cache::retain).
+pub struct Cache<K, V, S = MapHasher, C = SystemClock> {
+    /// A power of two of them.
+    shards: Box<[Shard<K, V>]>,
+    /// The sum of the shards' limits.
+    capacity: usize,
+    weigher: Option<Weigher<K, V>>,
+    hasher: S,
+    clock: C,
+    /// Whether any entry can have a deadline; until then a look-up does not read the clock. Only ever set.
+    timed: AtomicBool,
+    /// See [`Builder::load_patience`].
+    patience: Duration,
+}
+
+/// What a builder has settled.
+pub(crate) struct Parts<K, V, S, C> {
+    pub(crate) capacity: usize,
+    pub(crate) weigher: Option<Weigher<K, V>>,
+    pub(crate) lifetimes: Lifetimes,
+    /// A power of two.
+    pub(crate) n_shards: usize,
+    pub(crate) patience: Duration,
+    pub(crate) hasher: S,
+    pub(crate) clock: C,
+}
+
+impl<K: Hash + Eq, V> Cache<K, V> {
+    /// An empty cache of at most `entries` entries, whose memory grows with them.
+    pub fn new(entries: usize) -> Self {
+        Cache::builder().entry_limit(entries).build()
+    }
+
+    /// Settles more than the number of entries.
+    pub fn builder() -> Builder<K, V, Unlimited, MapHasher, SystemClock> {
+        Builder::new()
+    }
+}
+
+impl<K, V, S, C> Cache<K, V, S, C> {
+    pub(crate) fn assemble(parts: Parts<K, V, S, C>) -> Self {
+        let share = parts.capacity / parts.n_shards;
+        let left_over = parts.capacity % parts.n_shards;
+        let shard = |idx| Shard::new(share + usize::from(idx < left_over), parts.lifetimes);
+        Cache {
+            shards: (0..parts.n_shards).map(shard).collect(),
+            capacity: parts.capacity,
+            weigher: parts.weigher,
+            hasher: parts.hasher,
+            clock: parts.clock,
+            timed: AtomicBool::new(parts.lifetimes.is_any()),
+            patience: parts.patience,
+        }
+    }
+
+    /// How many entries there are, with those whose time has come but that no call has met yet. The shards are
+    /// asked one after the other.
+    pub fn len(&self) -> usize {
+        self.sum(|stats| stats.entries)
+    }
+
+    /// Whether [`len`](Cache::len) is zero.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The weight of the entries; their number, if they are bounded by that.
+    pub fn weight(&self) -> usize {
+        self.sum(|stats| stats.weight)
+    }
+
+    /// What the weight never exceeds.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The weight up to which an entry is always stored: a shard's part of the capacity. A heavier one is given
+    /// back. Fewer [`shards`](Builder::shards) raise it.
+    pub fn max_entry_weight(&self) -> usize {
+        self.capacity / self.shards.len()
+    }
+
+    /// How many parts the cache has. With one, its order is exact.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// What was counted until now.
+    pub fn stats(&self) -> Stats {
+        let mut sum = Stats::default();
+        for shard in &self.shards {
+            sum += shard.lock().lru.stats();
+        }
+        sum
+    }
+
+    /// Removes all entries, and gives their memory back. The shards are emptied one after the other.
+    ///
+    /// A load that is under way when its shard is emptied still gives its value to those who wait for it, and the
+    /// value is not stored.
+    pub fn clear(&self) {
+        for shard in &self.shards {
+            let _entries = {
+                let mut contents = shard.lock();
+                contents.flights.overtake_all();
+                contents.lru.clear()
+            };
+        }
+    }
+
+    fn sum(&self, what: impl Fn(Stats) -> usize) -> usize {
+        self.shards
+            .iter()
+            .map(|shard| what(shard.lock().lru.stats()))
+            .sum()
+    }
+
+    /// The shard that a key with this hash lives in.
+    #[inline]
+    fn shard(&self, hash: u64) -> &Shard<K, V> {
+        // Multiplied, so that a hasher that leaves the upper bits empty fills all shards; and from the middle, since
+        // the table in the shard goes by the lowest and the highest bits.
+        let spread = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let idx = (spread >> 48) as usize & (self.shards.len() - 1);
+        &self.shards[idx]
+    }
+}
+
+impl<K, V, S, C> Cache<K, V, S, C>
+where
+    K: Hash + Eq,
+    S: BuildHasher,
+    C: Clock,
+{
+    /// A clone of the value of a key, which becomes the newest of its shard. O(1): one hash, one lock.
+    #[inline]
+    pub fn get<Q>(&self, key: &Q) -> Option<V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+        V: Clone,
+    {
+        self.get_hashed(self.hasher.hash_one(key), key)
+    }
+
+    /// A clone of the value of a key, without counting as a use.
+    pub fn peek<Q>(&self, key: &Q) -> Option<V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+        V: Clone,
+    {
+        self.peek_with(key, V::clone)
+    }
+
+    /// Whether a key has a value, without counting as a use.
+    pub fn contains<Q>(&self, key: &Q) -> bool
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.peek_with(key, |_| ()).is_some()
+    }
+
+    /// Stores a value as the newest of its shard, in place of any older one of its key. O(1) for each entry that
+    /// leaves.
+    ///
+    /// When this returns, no load of the key that began before stores its value over this one. See
+    /// [`Outcome`](crate::Outcome) for when the value is not stored.
+    pub fn insert(&self, key: K, value: V) -> Inserted<K, V> {
+        self.store(key, value, None)
+    }
+
+    /// [`insert`](Cache::insert), with a time to live in place of the cache's.
+    pub fn insert_for(&self, key: K, value: V, time_to_live: Duration) -> Inserted<K, V> {
+        // Relaxed: who learns of the entry from this thread learns of this as well. Somebody else who looks it up
+        // without having read the clock sees it as of the latest time its shard has seen, no earlier than now.
+        self.timed.store(true, Ordering::Relaxed);
+        self.store(key, value, Some(time_to_live))
+    }
+
+    /// Takes a value out.
+    ///
+    /// When this returns, no load of the key that began before stores its value, and no call that starts later
+    /// gets one from such a load.
+    pub fn remove<Q>(&self, key: &Q) -> Option<V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let (_, value) = self.remove_entry(key)?;
+        Some(value)
+    }
+
+    /// Takes a value out with its key, as [`remove`](Cache::remove) does.
+    pub fn remove_entry<Q>(&self, key: &Q) -> Option<(K, V)>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let hash = self.hasher.hash_one(key);
+        let now = self.now();
+        let mut gone = Evicted::new();
+        let mut contents = self.shard(hash).lock();
+        contents.lru.observe(now, &mut gone);
+        let found = contents.lru.find(hash, key);
+        contents.flights.overtake(hash, key);
+        contents.lru.take(found, &mut gone)
+    }
+
+    /// Drops entries whose time has come, shard by shard, with at most `budget` units of work under each lock: an
+    /// entry dropped, or a timer moved. Returns whether it got done, up to the last millisecond or so.
+    ///
+    /// Each call does a little of this on the side. It is for a cache that may lie unused for long.
+    pub fn sweep(&self, budget: usize) -> bool {
+        let now = self.now();
+        let mut done = true;
+        for shard in &self.shards {
+            let mut gone = Evicted::new();
+            let mut contents = shard.lock();
+            contents.lru.observe(now, &mut gone);
+            done &= contents.lru.sweep(budget, &mut gone);
+        }
+        done
+    }
+
+    #[inline]
+    fn get_hashed<Q>(&self, hash: u64, key: &Q) -> Option<V>
+    where
+        Q: Equivalent<K> + ?Sized,
+        V: Clone,
+    {
+        let now = self.now();
+        let mut gone = Evicted::new();
+        let mut contents = self.shard(hash).lock();
+        contents.lru.observe(now, &mut gone);
+        let found = contents.lru.find(hash, key);
+        contents.lru.lookup(found, &mut gone).cloned()
+    }
+
+    fn peek_with<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let hash = self.hasher.hash_one(key);
+        let now = self.now();
+        let contents = self.shard(hash).lock();
+        let found = contents.lru.find(hash, key);
+        contents.lru.peek(found, now).map(read)
+    }
+
+    fn store(&self, key: K, value: V, time_to_live: Option<Duration>) -> Inserted<K, V> {
+        let hash = self.hasher.hash_one(&key);
+        let weight = self.weigh(&key, &value);
+        let now = self.now();
+        let mut evicted = Evicted::new();
+        let mut contents = self.shard(hash).lock();
+        contents.lru.observe(now, &mut evicted);
+        let found = contents.lru.find(hash, &key);
+        contents.flights.overtake(hash, &key);
+        let fresh = Fresh {
+            hash,
+            key,
+            value,
+            weight,
+            time_to_live,
+        };
+        let outcome = contents.lru.put(found, fresh, &mut evicted);
+        drop(contents);
+        Inserted { outcome, evicted }
+    }
+
+    fn weigh(&self, key: &K, value: &V) -> usize {
+        self.weigher.as_ref().map_or(1, |weigh| weigh(key, value))
+    }
+
+    /// The time as far as it matters. To be asked before a lock is taken, for a clock is user code.
+    #[inline]
+    fn now(&self) -> Tick {
+        if self.timed.load(Ordering::Relaxed) {
+            self.clock.coarse()
+        } else {
+            Tick::ZERO
+        }
+    }
+}
+
+/// How many shards a cache with this limit has: as many as were asked for, or else a few a hardware thread, as long
+/// as each gets `min_limit`.
+pub(crate) fn shard_count(
+    asked: Option<usize>,
+    limit: usize,
+    min_limit: usize,
+    max_default: usize,
+) -> usize {
+    let wanted = asked.unwrap_or_else(|| {
+        let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+        let busy = threads.saturating_mul(SHARDS_PER_THREAD);
+        busy.min(max_default).min(limit / min_limit)
+    });
+    // A shard without a part of the limit could store nothing.
+    let wanted = wanted.min(limit).clamp(1, MAX_SHARDS);
+    1 << wanted.ilog2()
+}
+
+/// With `n` busy threads on random shards, one finds its shard taken with chance below `(n - 1) / 4n`, under a
+/// quarter. More shards cost idle memory and make each one's order coarser.
+const SHARDS_PER_THREAD: usize = 4;
+
+/// Below the 16 bits of the hash that choose a shard; a shard takes 300 bytes or so when empty.
+const MAX_SHARDS: usize = 512;
+
+impl<K, V, S, C> fmt::Debug for Cache<K, V, S, C> {
+    /// Takes no lock, so that it can be printed from anywhere.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("capacity", &self.capacity)
+            .field("shards", &self.shards.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_caches_have_one_shard_and_none_has_a_shard_that_could_store_nothing() {
+        for limit in [0, 1, 2, 2047] {
+            assert_eq!(shard_count(None, limit, 1024, 512), 1);
+        }
+        assert_eq!(shard_count(Some(16), 10, 1024, 512), 8);
+        assert_eq!(shard_count(Some(16), 0, 1024, 512), 1);
+        assert_eq!(shard_count(Some(0), 10, 1024, 512), 1);
+        assert_eq!(shard_count(Some(usize::MAX), usize::MAX, 1024, 512), 512);
+        assert!(shard_count(None, usize::MAX, 1024, 8) <= 8);
+    }
+
+    #[test]
+    fn the_parts_of_the_limit_add_up_to_it() {
+        for limit in [8, 9, 15, 1_000, usize::MAX] {
+            let cache: Cache<u64, u64> = Cache::builder().entry_limit(limit).shards(8).build();
+            let limits = cache.shards.iter().map(|shard| shard.lock().lru.limit());
+            assert_eq!(cache.shards(), 8);
+            assert_eq!(limits.sum::<usize>(), limit);
+        }
+    }
+
+    /// A hasher that leaves the upper bits empty.
+    #[derive(Default)]
+    struct Plain(u64);
+
+    impl core::hash::Hasher for Plain {
+        fn finish(&self) -> u64 {
+            self.0
+        }
+        fn write(&mut self, _: &[u8]) {
+            unreachable!("the keys are u64");
+        }
+        fn write_u64(&mut self, value: u64) {
+            self.0 = value;
+        }
+    }
+
+    #[test]
+    fn a_hasher_with_empty_upper_bits_still_fills_all_shards() {
+        let cache = Cache::builder()
+            .entry_limit(80_000)
+            .shards(8)
+            .hasher(core::hash::BuildHasherDefault::<Plain>::default())
+            .build();
+        for key in 0..8_000u64 {
+            cache.insert(key, ());
+        }
+        for shard in &cache.shards {
+            let len = shard.lock().lru.len();
+            assert!(
+                (800..1_200).contains(&len),
+                "a shard holds {len} of 8000 keys"
+            );
+        }
+    }
+}

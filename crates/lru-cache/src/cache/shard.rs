@@ -1,0 +1,73 @@
+use core::ops::{Deref, DerefMut};
+
+use purlin_core::sync::{Mutex, MutexGuard};
+
+use crate::flight::Flights;
+use crate::lru::{Lifetimes, Lru};
+use crate::reentry::Inside;
+
+/// One part of a cache, with a lock of its own. Aligned so that no two locks share a line, nor the pair of lines
+/// that some processors fetch together.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(super) struct Shard<K, V> {
+    contents: Mutex<Contents<K, V>>,
+}
+
+/// What a shard's lock protects. Values and flights are under the same one, so that a key is never seen with
+/// neither while its value is on the way from one to the other.
+#[derive(Debug)]
+pub(super) struct Contents<K, V> {
+    pub(super) lru: Lru<K, V>,
+    pub(super) flights: Flights<K, V>,
+}
+
+impl<K, V> Shard<K, V> {
+    pub(super) fn new(limit: usize, lifetimes: Lifetimes) -> Self {
+        Shard {
+            contents: Mutex::new(Contents {
+                lru: Lru::new(limit, lifetimes),
+                flights: Flights::new(),
+            }),
+        }
+    }
+
+    /// Takes the lock. What leaves the shard under it must be dropped after it, so callers declare what holds that
+    /// before the guard.
+    ///
+    /// # Panics
+    ///
+    /// If this thread holds the lock of a shard of any cache.
+    #[inline]
+    pub(super) fn lock(&self) -> Locked<'_, K, V> {
+        let inside = Inside::enter();
+        Locked {
+            contents: self.contents.lock(),
+            _inside: inside,
+        }
+    }
+}
+
+/// A shard that this thread alone works on.
+#[derive(Debug)]
+pub(super) struct Locked<'a, K, V> {
+    /// Before the mark, so that the lock is released before the mark is taken off.
+    contents: MutexGuard<'a, Contents<K, V>>,
+    _inside: Inside,
+}
+
+impl<K, V> Deref for Locked<'_, K, V> {
+    type Target = Contents<K, V>;
+
+    #[inline]
+    fn deref(&self) -> &Contents<K, V> {
+        &self.contents
+    }
+}
+
+impl<K, V> DerefMut for Locked<'_, K, V> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Contents<K, V> {
+        &mut self.contents
+    }
+}

@@ -1,0 +1,453 @@
+//! Exact least-recently-used order, as a state machine without locks, waiting or a clock of its own.
+//!
+//! It is used as it is by [`unsync::Cache`](crate::unsync::Cache), and behind a lock a shard by the shared
+//! `Cache`. User code, namely the `Eq` of keys, runs in [`Lru::find`] and nowhere else, and what leaves is handed
+//! to the caller and never dropped here. So a call is: observe the time, find the slot, and then one of the calls
+//! that take what was found and cannot panic half-way.
+
+mod expiry;
+mod slots;
+
+use core::time::Duration;
+
+use equivalent::Equivalent;
+use hashbrown::HashTable;
+use purlin_core::Tick;
+
+use self::expiry::{Expiry, Life};
+pub(crate) use self::slots::Recency;
+use self::slots::Slots;
+use crate::insertion::{Cause, Evicted, Eviction, Outcome};
+use crate::stats::Stats;
+
+/// Entries in the order of their last use, with a hard bound on their weight.
+///
+/// 1. `weight` is the sum of the entries' weights and at most `limit`, whenever no method is running.
+/// 2. `index` holds exactly the numbers of the used slots, each under its entry's hash.
+/// 3. An entry has a timer in `expiry` exactly if it has a deadline, and the timer names its slot.
+#[derive(Debug)]
+pub(crate) struct Lru<K, V> {
+    index: HashTable<u32>,
+    slots: Slots<Entry<K, V>>,
+    weight: usize,
+    limit: usize,
+    expiry: Expiry,
+    /// The stamp of the next insertion.
+    next_stamp: u64,
+    /// `entries` and `weight` are filled in by [`stats`](Lru::stats).
+    pub(crate) counts: Stats,
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry<K, V> {
+    pub(crate) key: K,
+    pub(crate) value: V,
+    /// Kept so that the table can grow, and an entry be unlisted, without calling the key's `Hash` or `Eq`.
+    hash: u64,
+    weight: usize,
+    /// Names the insertion, and so the value: a slot and a key outlive many.
+    pub(crate) stamp: u64,
+    life: Life,
+}
+
+/// An entry to be.
+#[derive(Debug)]
+pub(crate) struct Fresh<K, V> {
+    pub(crate) hash: u64,
+    pub(crate) key: K,
+    pub(crate) value: V,
+    pub(crate) weight: usize,
+    /// Its own, in place of the cache's.
+    pub(crate) time_to_live: Option<Duration>,
+}
+
+/// How long entries live where they do not say so themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lifetimes {
+    pub(crate) to_live: Option<Duration>,
+    pub(crate) to_idle: Option<Duration>,
+}
+
+impl Lifetimes {
+    /// Whether any of them ends.
+    pub(crate) fn is_any(&self) -> bool {
+        self.to_live.is_some() || self.to_idle.is_some()
+    }
+}
+
+/// Units of expiry work a call does on the side: timers that fire or move down a level. An entry costs at most
+/// one for each level it passes and one to fire, no more than this for any deadline within a century, so calls
+/// that insert keep up with what they inserted.
+const SWEEP_BUDGET: usize = 8;
+
+impl<K, V> Lru<K, V> {
+    pub(crate) fn new(limit: usize, lifetimes: Lifetimes) -> Self {
+        Lru {
+            index: HashTable::new(),
+            slots: Slots::new(),
+            weight: 0,
+            limit,
+            expiry: Expiry::new(lifetimes.to_live, lifetimes.to_idle),
+            next_stamp: 0,
+            counts: Stats::default(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            entries: self.len(),
+            weight: self.weight,
+            ..self.counts
+        }
+    }
+
+    /// Takes note of the time, and works a little on what has expired.
+    #[inline]
+    pub(crate) fn observe(&mut self, now: Tick, gone: &mut Evicted<K, V>) {
+        self.expiry.observe(now);
+        if self.expiry.is_behind() {
+            self.sweep(SWEEP_BUDGET, gone);
+        }
+    }
+
+    /// Takes expired entries out, with at most `budget` units of work. Returns whether none is left that had
+    /// expired a wheel's tick ago.
+    pub(crate) fn sweep(&mut self, budget: usize, gone: &mut Evicted<K, V>) -> bool {
+        let due = self.expiry.sweep(budget);
+        for &at in &due {
+            self.slots[at].life.fired();
+            if self.expiry.is_over(&self.slots[at].life) {
+                self.evict(at, gone);
+            } else {
+                // It was used since its timer was set.
+                self.expiry.arm(at, &mut self.slots[at].life);
+            }
+        }
+        self.expiry.swept(due);
+        self.expiry.is_caught_up()
+    }
+
+    /// The slot of a key. The only place where user code runs, and it changes nothing.
+    #[inline]
+    pub(crate) fn find<Q>(&self, hash: u64, key: &Q) -> Option<u32>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let is_it = |&at: &u32| {
+            let entry = &self.slots[at];
+            entry.hash == hash && key.equivalent(&entry.key)
+        };
+        self.index.find(hash, is_it).copied()
+    }
+
+    /// Looks an entry up: counts, makes it the newest, and prolongs its life.
+    #[inline]
+    pub(crate) fn lookup(&mut self, found: Option<u32>, gone: &mut Evicted<K, V>) -> Option<&V> {
+        let Some(at) = self.living(found, gone) else {
+            self.counts.misses += 1;
+            return None;
+        };
+        self.counts.hits += 1;
+        Some(self.refresh(at))
+    }
+
+    /// [`lookup`](Lru::lookup) that does not count, for a caller who looks a second time before loading.
+    #[cfg(feature = "std")]
+    pub(crate) fn lookup_again(
+        &mut self,
+        found: Option<u32>,
+        gone: &mut Evicted<K, V>,
+    ) -> Option<&V> {
+        let at = self.living(found, gone)?;
+        Some(self.refresh(at))
+    }
+
+    /// The value in the slot that was found, left where it is in every respect, unless it is over at `now`.
+    pub(crate) fn peek(&self, found: Option<u32>, now: Tick) -> Option<&V> {
+        Some(&self.entry_at(found?, now)?.value)
+    }
+
+    /// Stores an entry in the slot found for its key, or a new one. Room is made first, so the bound holds
+    /// throughout.
+    pub(crate) fn put(
+        &mut self,
+        found: Option<u32>,
+        fresh: Fresh<K, V>,
+        gone: &mut Evicted<K, V>,
+    ) -> Outcome<K, V> {
+        let found = self.living(found, gone);
+        let life = self.expiry.begin(fresh.time_to_live);
+        if self.limit == 0 || fresh.weight > self.limit || self.expiry.is_over(&life) {
+            self.counts.rejections += 1;
+            return Outcome::Rejected {
+                key: fresh.key,
+                value: fresh.value,
+                previous: found.map(|at| self.remove(at)),
+            };
+        }
+
+        self.counts.insertions += 1;
+        let entry = Entry {
+            key: fresh.key,
+            value: fresh.value,
+            hash: fresh.hash,
+            weight: fresh.weight,
+            stamp: self.next_stamp,
+            life,
+        };
+        self.next_stamp = self.next_stamp.wrapping_add(1);
+        match found {
+            Some(at) => {
+                let before = self.replace(at, entry, gone);
+                Outcome::Replaced {
+                    key: before.key,
+                    value: before.value,
+                }
+            }
+            None => {
+                self.add(entry, gone);
+                Outcome::New
+            }
+        }
+    }
+
+    /// Takes out the entry in the slot that was found.
+    pub(crate) fn take(&mut self, found: Option<u32>, gone: &mut Evicted<K, V>) -> Option<(K, V)> {
+        let at = self.living(found, gone)?;
+        Some(self.remove(at))
+    }
+
+    /// Takes out the entry in a slot if it is still the insertion with this stamp.
+    pub(crate) fn take_stamped(&mut self, at: u32, stamp: u64) -> Option<(K, V)> {
+        let is_it = self.slots.get(at).is_some_and(|entry| entry.stamp == stamp);
+        is_it.then(|| self.remove(at))
+    }
+
+    /// Takes out the oldest entry that is not over.
+    pub(crate) fn take_oldest(&mut self, gone: &mut Evicted<K, V>) -> Option<(K, V)> {
+        while let Some(at) = self.slots.oldest() {
+            if let Some(pair) = self.take(Some(at), gone) {
+                return Some(pair);
+            }
+        }
+        None
+    }
+
+    /// Takes everything out, to be dropped by the caller.
+    #[must_use = "entries are dropped where the caller chooses"]
+    pub(crate) fn clear(&mut self) -> impl Sized + use<K, V> {
+        self.counts.removals += self.len() as u64;
+        self.weight = 0;
+        self.expiry.clear();
+        let index = core::mem::take(&mut self.index);
+        (core::mem::replace(&mut self.slots, Slots::new()), index)
+    }
+
+    /// Slots are numbered from zero to below this.
+    pub(crate) fn end(&self) -> u32 {
+        self.slots.end()
+    }
+
+    /// The entry in a slot, if there is one that is not over at `now`.
+    pub(crate) fn entry_at(&self, at: u32, now: Tick) -> Option<&Entry<K, V>> {
+        let entry = self.slots.get(at)?;
+        (!self.expiry.is_over_at(&entry.life, now)).then_some(entry)
+    }
+
+    /// Whether an entry is over at `now`.
+    pub(crate) fn is_over(&self, entry: &Entry<K, V>, now: Tick) -> bool {
+        self.expiry.is_over_at(&entry.life, now)
+    }
+
+    /// All entries, newest first, with those that are over.
+    pub(crate) fn iter(&self) -> Recency<'_, Entry<K, V>> {
+        self.slots.iter()
+    }
+
+    /// The slot, unless its entry is over; then that leaves.
+    #[inline]
+    fn living(&mut self, found: Option<u32>, gone: &mut Evicted<K, V>) -> Option<u32> {
+        let at = found?;
+        if self.expiry.is_over(&self.slots[at].life) {
+            self.evict(at, gone);
+            return None;
+        }
+        Some(at)
+    }
+
+    #[inline]
+    fn refresh(&mut self, at: u32) -> &V {
+        self.slots.touch(at);
+        let entry = &mut self.slots[at];
+        self.expiry.prolong(&mut entry.life);
+        &entry.value
+    }
+
+    fn add(&mut self, entry: Entry<K, V>, gone: &mut Evicted<K, V>) {
+        self.make_room(entry.weight, gone);
+        if self.slots.len() == Slots::<Entry<K, V>>::MAX {
+            self.evict_oldest(gone);
+        }
+        self.weight += entry.weight;
+        let hash = entry.hash;
+        let at = self.slots.push(entry);
+        self.expiry.arm(at, &mut self.slots[at].life);
+        let slots = &self.slots;
+        self.index.insert_unique(hash, at, |&at| slots[at].hash);
+    }
+
+    fn replace(&mut self, at: u32, entry: Entry<K, V>, gone: &mut Evicted<K, V>) -> Entry<K, V> {
+        self.slots.touch(at);
+        let weight = entry.weight;
+        let mut before = core::mem::replace(&mut self.slots[at], entry);
+        self.slots[at].life.succeed(&mut before.life);
+        self.expiry.arm(at, &mut self.slots[at].life);
+        // Counted in only once there is room. That comes before this entry's turn to leave: it is the newest, and
+        // alone it fits.
+        self.weight -= before.weight;
+        self.make_room(weight, gone);
+        self.weight += weight;
+        before
+    }
+
+    /// Evicts the oldest until `weight` more fits, which the caller has made sure it can.
+    fn make_room(&mut self, weight: usize, gone: &mut Evicted<K, V>) {
+        while weight > self.limit - self.weight {
+            self.evict_oldest(gone);
+        }
+    }
+
+    fn evict_oldest(&mut self, gone: &mut Evicted<K, V>) {
+        let at = self.slots.oldest().expect("what weighs is listed");
+        self.evict(at, gone);
+    }
+
+    /// Takes an entry out because it is over, or else for the room.
+    fn evict(&mut self, at: u32, gone: &mut Evicted<K, V>) {
+        let cause = if self.expiry.is_over(&self.slots[at].life) {
+            self.counts.expirations += 1;
+            Cause::Expired
+        } else {
+            self.counts.evictions += 1;
+            Cause::Capacity
+        };
+        let Entry { key, value, .. } = self.unlist(at);
+        gone.push(Eviction { key, value, cause });
+    }
+
+    /// Takes an entry out because somebody asked for it.
+    fn remove(&mut self, at: u32) -> (K, V) {
+        self.counts.removals += 1;
+        let Entry { key, value, .. } = self.unlist(at);
+        (key, value)
+    }
+
+    fn unlist(&mut self, at: u32) -> Entry<K, V> {
+        let mut entry = self.slots.take(at);
+        if let Ok(listed) = self.index.find_entry(entry.hash, |&listed| listed == at) {
+            listed.remove();
+        }
+        self.weight -= entry.weight;
+        self.expiry.disarm(&mut entry.life);
+        entry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl<K, V> Lru<K, V> {
+        /// Checks the three invariants.
+        fn check(&self) {
+            assert!(self.weight <= self.limit);
+            let mut weight = 0;
+            for (at, entry) in self.iter() {
+                weight += entry.weight;
+                assert!(
+                    self.index
+                        .find(entry.hash, |&listed| listed == at)
+                        .is_some()
+                );
+                self.expiry.check(at, &entry.life);
+            }
+            assert_eq!(self.weight, weight);
+            assert_eq!(self.index.len(), self.len());
+            assert_eq!(self.iter().count(), self.len());
+        }
+    }
+
+    fn put(lru: &mut Lru<u32, &'static str>, key: u32, weight: usize, ttl: Option<u64>) {
+        let mut gone = Evicted::new();
+        // Four hashes for all keys, so that they collide.
+        let hash = u64::from(key) % 4;
+        let found = lru.find(hash, &key);
+        let fresh = Fresh {
+            hash,
+            key,
+            value: "value",
+            weight,
+            time_to_live: ttl.map(Duration::from_millis),
+        };
+        lru.put(found, fresh, &mut gone);
+        lru.check();
+    }
+
+    fn keys(lru: &Lru<u32, &'static str>) -> alloc::vec::Vec<u32> {
+        lru.iter().map(|(_, entry)| entry.key).collect()
+    }
+
+    #[test]
+    fn the_invariants_hold_when_hashes_collide_and_weights_change() {
+        let mut lru = Lru::new(10, Lifetimes::default());
+        for key in 0..20 {
+            put(
+                &mut lru,
+                key,
+                1,
+                (key % 3 == 0).then_some(u64::from(key) + 1),
+            );
+        }
+        assert_eq!(keys(&lru), (10..20).rev().collect::<alloc::vec::Vec<_>>());
+        put(&mut lru, 12, 9, None);
+        assert_eq!(keys(&lru), [12, 19]);
+        put(&mut lru, 12, 0, Some(5));
+        put(&mut lru, 12, 11, None);
+        assert_eq!(keys(&lru), [19]);
+    }
+
+    #[test]
+    fn a_sweep_takes_out_what_is_over_and_sets_a_used_entrys_timer_anew() {
+        let idle = Lifetimes {
+            to_idle: Some(Duration::from_millis(100)),
+            ..Lifetimes::default()
+        };
+        let mut lru = Lru::new(10, idle);
+        let mut gone = Evicted::new();
+        put(&mut lru, 1, 1, None);
+        put(&mut lru, 2, 1, Some(500));
+        lru.observe(Tick::ZERO.after(Duration::from_millis(60)), &mut gone);
+        assert!(lru.lookup(lru.find(2, &2), &mut gone).is_some());
+        lru.check();
+
+        lru.observe(Tick::ZERO.after(Duration::from_millis(130)), &mut gone);
+        lru.check();
+        assert_eq!(keys(&lru), [2]);
+        assert_eq!(gone.len(), 1);
+        lru.observe(Tick::ZERO.after(Duration::from_millis(200)), &mut gone);
+        assert_eq!((lru.len(), gone.len()), (0, 2));
+        lru.check();
+    }
+}

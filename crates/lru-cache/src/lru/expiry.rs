@@ -1,0 +1,198 @@
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use purlin_core::Tick;
+use purlin_timer_wheel::{TimerId, Wheel};
+
+/// The time a set of entries lives in: what it is now, how long they last, and a wheel that finds the dead.
+///
+/// An entry's own deadline decides whether it is over, to the nanosecond. The wheel only finds the slots worth
+/// looking at, so it may be coarser, and may come late.
+pub(super) struct Expiry {
+    /// The latest tick seen. Time never goes back behind it: a clock that steps back stands still here until it
+    /// has caught up, so what was over once stays over.
+    latest: Tick,
+    time_to_live: Option<Duration>,
+    time_to_idle: Option<Duration>,
+    /// Slots by deadline. None until the first entry that has one, so that a cache without expiry pays nothing.
+    wheel: Option<Wheel<u32>>,
+    /// Whether the wheel has fired everything due at `latest`.
+    caught_up: bool,
+    /// Slots whose timers fired in the sweep under way; empty between calls, and kept for its memory.
+    due: Vec<u32>,
+}
+
+/// How long one entry lives.
+#[derive(Debug)]
+pub(super) struct Life {
+    /// The end of its time to live; `Tick::MAX` for never.
+    dies_at: Tick,
+    /// The end of its time to idle, moved on by each use; `Tick::MAX` for never.
+    idle_at: Tick,
+    /// Its timer, which may be set to an earlier tick than it has to live until now.
+    timer: Option<TimerId>,
+}
+
+/// Nanoseconds of a tick of the wheel, as a power of two: about a millisecond. Finer ticks would cascade through
+/// more levels and find the dead no sooner than the next call does.
+const WHEEL_TICK_BITS: u32 = 20;
+
+impl Expiry {
+    pub(super) fn new(time_to_live: Option<Duration>, time_to_idle: Option<Duration>) -> Self {
+        Expiry {
+            latest: Tick::ZERO,
+            time_to_live,
+            time_to_idle,
+            wheel: None,
+            caught_up: true,
+            due: Vec::new(),
+        }
+    }
+
+    /// Takes note of the time.
+    #[inline]
+    pub(super) fn observe(&mut self, now: Tick) {
+        if now > self.latest {
+            // Within one tick of the wheel nothing new can fire.
+            self.caught_up &= wheel_tick(now) == wheel_tick(self.latest);
+            self.latest = now;
+        }
+    }
+
+    /// Whether a sweep would find work, as far as is known without looking.
+    #[inline]
+    pub(super) fn is_behind(&self) -> bool {
+        !self.caught_up && self.wheel.is_some()
+    }
+
+    /// A new life, from now on, for an entry with this time to live of its own, or none of its own.
+    pub(super) fn begin(&self, own_time_to_live: Option<Duration>) -> Life {
+        let end =
+            |lasts: Option<Duration>| lasts.map_or(Tick::MAX, |lasts| self.latest.after(lasts));
+        Life {
+            dies_at: end(own_time_to_live.or(self.time_to_live)),
+            idle_at: end(self.time_to_idle),
+            timer: None,
+        }
+    }
+
+    /// Prolongs a life because its entry was used.
+    #[inline]
+    pub(super) fn prolong(&self, life: &mut Life) {
+        if let Some(lasts) = self.time_to_idle {
+            life.idle_at = self.latest.after(lasts);
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_over(&self, life: &Life) -> bool {
+        let deadline = life.deadline();
+        deadline <= self.latest && deadline != Tick::MAX
+    }
+
+    /// Whether a life is over at `now`, or already at the latest tick seen.
+    pub(super) fn is_over_at(&self, life: &Life, now: Tick) -> bool {
+        let deadline = life.deadline();
+        deadline <= self.latest.max(now) && deadline != Tick::MAX
+    }
+
+    /// Sees to it that the wheel names slot `at` once `life` is over. A timer that life already has is moved.
+    pub(super) fn arm(&mut self, at: u32, life: &mut Life) {
+        let deadline = life.deadline();
+        if deadline == Tick::MAX {
+            self.disarm(life);
+            return;
+        }
+        let wheel = self
+            .wheel
+            .get_or_insert_with(|| Wheel::new(wheel_tick(self.latest)));
+        // The tick after the deadline's, so that what fires is over.
+        let fires_at = wheel_tick(deadline) + 1;
+        match life.timer {
+            Some(timer) if wheel.reschedule(timer, fires_at) => {}
+            Some(_) | None => life.timer = Some(wheel.insert(fires_at, at)),
+        }
+    }
+
+    /// Forgets the timer of a life that ends otherwise.
+    pub(super) fn disarm(&mut self, life: &mut Life) {
+        if let (Some(timer), Some(wheel)) = (life.timer.take(), &mut self.wheel) {
+            wheel.cancel(timer);
+        }
+    }
+
+    /// Lets the wheel do `budget` units of work and returns the slots that it names; give the vector back to
+    /// [`swept`](Self::swept). Their timers are gone.
+    pub(super) fn sweep(&mut self, budget: usize) -> Vec<u32> {
+        let mut due = core::mem::take(&mut self.due);
+        self.caught_up = match &mut self.wheel {
+            Some(wheel) => {
+                let now = wheel_tick(self.latest);
+                wheel.advance(now, budget, |at| due.push(at)).caught_up
+            }
+            None => true,
+        };
+        due
+    }
+
+    /// Ends a sweep.
+    pub(super) fn swept(&mut self, mut due: Vec<u32>) {
+        due.clear();
+        self.due = due;
+    }
+
+    /// Forgets all timers; time stays.
+    pub(super) fn clear(&mut self) {
+        self.wheel = None;
+        self.caught_up = true;
+    }
+
+    pub(super) fn is_caught_up(&self) -> bool {
+        self.caught_up
+    }
+
+    /// Checks that an entry has a timer exactly if it has a deadline, and that the timer finds it in time.
+    #[cfg(test)]
+    pub(super) fn check(&self, at: u32, life: &Life) {
+        match (life.timer, &self.wheel) {
+            (None, _) => assert_eq!(life.deadline(), Tick::MAX),
+            (Some(timer), Some(wheel)) => {
+                assert_ne!(life.deadline(), Tick::MAX);
+                assert_eq!(wheel.get(timer), Some(&at));
+                assert!(wheel.deadline(timer) <= Some(wheel_tick(life.deadline()) + 1));
+            }
+            (Some(_), None) => panic!("a timer without a wheel"),
+        }
+    }
+}
+
+impl Life {
+    fn deadline(&self) -> Tick {
+        self.dies_at.min(self.idle_at)
+    }
+
+    /// Hands the timer on to the life that takes this one's slot.
+    pub(super) fn succeed(&mut self, before: &mut Life) {
+        self.timer = before.timer.take();
+    }
+
+    /// Takes note that the timer has fired.
+    pub(super) fn fired(&mut self) {
+        self.timer = None;
+    }
+}
+
+fn wheel_tick(tick: Tick) -> u64 {
+    tick.as_nanos() >> WHEEL_TICK_BITS
+}
+
+impl fmt::Debug for Expiry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Expiry")
+            .field("latest", &self.latest)
+            .field("time_to_live", &self.time_to_live)
+            .field("time_to_idle", &self.time_to_idle)
+            .finish_non_exhaustive()
+    }
+}
