@@ -1,30 +1,41 @@
 #!/usr/bin/env bash
-# Who may import whom: checks the arrows of ARCHITECTURE.md against what cargo resolves, for every crate, feature and
-# platform, and that no crate but the backends knows a network client, an SQL client or a storage engine.
+# Who may import whom: checks what cargo resolves, for every crate, feature and platform, against the arrows that
+# ARCHITECTURE.md draws, and that no crate but the backends knows a network client, an SQL client or a storage engine.
 # `ci/arrows.sh --self-test` feeds it forbidden arrows and fails if one of them is let through.
 source "$(dirname "${BASH_SOURCE[0]}")/step.sh"
 
-# The table. For each crate: the crates it may always need, and those it may need by a feature. A new arrow is a change
-# of its own, here and in ARCHITECTURE.md, with its reason. Returns 1 for a crate without a row.
-arrows_of() {
-    always='' by_feature=''
-    case $1 in
-    purlin-core | purlin-timer-wheel) ;;
-    purlin-hash-ring) always='core' ;;
-    purlin-lru-cache) always='core timer-wheel' by_feature='hash-ring' ;;
-    purlin-balancer) always='core' by_feature='hash-ring' ;;
-    purlin-shard-router) always='core hash-ring' ;;
-    purlin-replica-router) always='core balancer' ;;
-    purlin-session-store) always='core timer-wheel' by_feature='lru-cache hash-ring' ;;
-    purlin-work-queue) always='core timer-wheel' ;;
-    purlin-redb | purlin-sqlite) always='core' by_feature='session-store work-queue' ;;
-    purlin-redis) always='core' by_feature='session-store work-queue lru-cache' ;;
-    purlin-postgres) always='core' by_feature='session-store work-queue replica-router shard-router' ;;
-    purlin) by_feature='core timer-wheel hash-ring lru-cache balancer shard-router replica-router session-store work-queue
-        redb sqlite redis postgres' ;;
-    *) return 1 ;;
-    esac
-}
+# The arrows as ARCHITECTURE.md draws them, in lines `CRATE always|feature NAME`. In the first block below "The arrows", a
+# line `crate -> a, b and c (by feature)` allows `a` always, and `b` and `c` by a feature; "everything" is every crate by
+# a feature; words that are no crate of ours are prose.
+drawn=$(
+    awk -v names="$(echo crates/*)" '
+        BEGIN {
+            n = split(names, name) # crates/core crates/hash-ring ...
+            for (i = 1; i <= n; i++) if (sub("^crates/", "", name[i]) && name[i] != "testkit") ours[name[i]]
+        }
+        /^## / { here = ($0 == "## The arrows"); fences = 0 }
+        /^```/ { fences++ }
+        here && fences == 1 && / -> / {
+            crate = $1 == "purlin" ? $1 : "purlin-" $1
+            print crate, "row", "-" # Also when the line names no crate.
+            n = split(substr($0, index($0, " -> ") + 4), part, ",")
+            for (i = 1; i <= n; i++) {
+                how = part[i] ~ /\(by feature\)/ ? "feature" : "always"
+                m = split(part[i], word, /[^a-z0-9-]+/)
+                for (j = 1; j <= m; j++) {
+                    if (word[j] == "everything") { for (each in ours) print crate, "feature", each }
+                    else if (word[j] in ours) print crate, how, word[j]
+                }
+            }
+        }' ARCHITECTURE.md
+)
+if [ -z "$drawn" ]; then
+    echo "ARCHITECTURE.md has no arrows: a block of lines 'crate -> crate, crate' below '## The arrows'" >&2
+    exit 1
+fi
+
+# is_drawn CRATE row|always|feature NAME
+is_drawn() { grep -qxF "$1 $2 $3" <<<"$drawn"; }
 
 # Packages outside the table: nothing depends on them, and they may depend on anything.
 is_outside() {
@@ -70,16 +81,6 @@ is_runtime() {
     esac
 }
 
-# contains WORDS WORD
-contains() {
-    # Unquoted, so that the line breaks of a long list become spaces.
-    # shellcheck disable=SC2086,SC2116
-    case " $(echo $1) " in
-    *" $2 "*) ;;
-    *) return 1 ;;
-    esac
-}
-
 # Reads lines `CRATE HOW PACKAGE` and prints what is forbidden about them. HOW is how the crate comes by the package:
 #   always   a direct dependency without any feature      feature  a direct dependency with all features
 #   default  anywhere in its tree, default features        deep     anywhere in its tree, all features
@@ -87,8 +88,8 @@ judge() {
     local crate how package name
     while read -r crate how package; do
         is_outside "$crate" && continue
-        if ! arrows_of "$crate"; then
-            echo "$crate has no row in ci/arrows.sh"
+        if ! is_drawn "$crate" row -; then
+            echo "$crate has no arrows in ARCHITECTURE.md"
             continue
         fi
         case $how in
@@ -99,9 +100,9 @@ judge() {
             case $package in
             purlin | purlin-*)
                 name=${package#purlin-}
-                if contains "$always" "$name"; then
+                if is_drawn "$crate" always "$name"; then
                     :
-                elif ! contains "$by_feature" "$name"; then
+                elif ! is_drawn "$crate" feature "$name"; then
                     echo "$crate -> $package is not an arrow of ARCHITECTURE.md"
                 elif [ "$how" = always ]; then
                     echo "$crate -> $package: only by a feature"
@@ -189,14 +190,17 @@ self_test() {
     accepted 'purlin-balancer feature purlin-hash-ring'
     accepted 'purlin-balancer always thiserror'
     accepted 'purlin-session-store deep tokio'
-    accepted 'purlin-redis deep redis'
+    accepted 'purlin feature purlin-work-queue'
+    accepted 'purlin-redb deep redb'
     accepted 'purlin-testkit always purlin-redb'
     refused 'purlin-core feature purlin-hash-ring'
     refused 'purlin-core always purlin'
     refused 'purlin-hash-ring always purlin-cor'
     refused 'purlin-hash-ring feature purlin-lru-cache'
     refused 'purlin-balancer always purlin-hash-ring'
-    refused 'purlin-redb always purlin-session-store'
+    refused 'purlin-redb always purlin-work-queue'
+    refused 'purlin feature purlin-testkit'
+    refused 'purlin always purlin-lru-cache'
     refused 'purlin-lru-cache feature purlin-testkit'
     refused 'purlin-timer-wheel feature libc'
     refused 'purlin-lru-cache default tokio'
