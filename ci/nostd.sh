@@ -10,7 +10,7 @@ if [ -d "$(sysroot)/lib/rustlib/$target" ]; then
     build=(cargo build --target "$target")
 elif [ -d "$(sysroot +nightly)/lib/rustlib/src/rust/library" ]; then
     # Nightly can build `core` and `alloc` for it from source.
-    build=(cargo +nightly build -Z build-std=core,alloc --target "$target")
+    build=(cargo +nightly build -Z "build-std=core,alloc" --target "$target")
 else
     build=(cargo build)
     echo "WEAKER CHECK: no target without std is installed, so this only shows that the crates build with the feature off."

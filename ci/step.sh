@@ -1,10 +1,16 @@
+# shellcheck shell=bash
 # Sourced by the scripts of this folder, not run: goes to the root of the workspace, and tells what runs and how
 # long it took.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 current_step=
-trap 'status=$?; if [ "$status" != 0 ] && [ -n "$current_step" ]; then printf "\n== FAILED: %s\n" "$current_step" >&2; fi' EXIT
+finish() {
+    if [ "$1" != 0 ] && [ -n "$current_step" ]; then
+        printf '\n== FAILED: %s\n' "$current_step" >&2
+    fi
+}
+trap 'finish $?' EXIT
 
 # step TITLE COMMAND...
 step() {
