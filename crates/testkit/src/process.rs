@@ -74,8 +74,10 @@ impl Process {
             .process_group(0)
             .spawn()
             .map_err(Error::io(format!("start {}", self.server)))?;
-        self.home.lodger(Some(child.id()))?;
+        let pid = child.id();
+        // Kept before anything can fail, so that it is ended with us whatever happens.
         self.child = Some(child);
+        self.home.lodger(Some(pid))?;
 
         let outcome = within(PATIENCE, || {
             if let Some(status) = self.ended()? {
