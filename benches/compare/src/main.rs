@@ -1,0 +1,103 @@
+//! Our crates beside named rivals: the same work, in one run, with the rows we lose.
+//!
+//! `compare cache` and `compare ring` print Markdown tables. Times come from interleaved rounds, so that a
+//! noisy moment of the machine falls on all alike; quote the ratios and not the nanoseconds.
+
+mod allocations;
+mod cache;
+mod ring;
+mod rounds;
+mod table;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use lexopt::prelude::*;
+
+const USAGE: &str = "\
+usage: compare cache [--trace FILE]... [--rounds N] [--ops N]
+       compare ring  [--rounds N] [--ops N]
+
+  --trace FILE  also replay this access trace (u32 ids, little-endian, zstd or raw); may be repeated
+  --rounds N    interleaved rounds of each timing (default 5)
+  --ops N       operations a round and thread (default 2000000)";
+
+/// What to run.
+struct Task {
+    comparison: Comparison,
+    traces: Vec<PathBuf>,
+    rounds: usize,
+    ops: usize,
+}
+
+enum Comparison {
+    Cache,
+    Ring,
+}
+
+fn main() -> ExitCode {
+    match parse().and_then(|task| task.map_or(Ok(()), |task| run(&task))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("compare: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(task: &Task) -> Result<(), Box<dyn Error>> {
+    match task.comparison {
+        Comparison::Cache => cache::run(&task.traces, task.rounds, task.ops),
+        Comparison::Ring => {
+            ring::run(task.rounds, task.ops);
+            Ok(())
+        }
+    }
+}
+
+/// The task of the command line, or `None` if it only asked for help.
+fn parse() -> Result<Option<Task>, Box<dyn Error>> {
+    let mut comparison = None;
+    let (mut traces, mut rounds, mut ops) = (Vec::new(), 5, 2_000_000);
+    let mut args = lexopt::Parser::from_env();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("trace") => traces.push(PathBuf::from(args.value()?)),
+            Long("rounds") => rounds = positive(args.value()?.parse()?, "--rounds")?,
+            Long("ops") => ops = positive(args.value()?.parse()?, "--ops")?,
+            Short('h') | Long("help") => {
+                println!("{USAGE}");
+                return Ok(None);
+            }
+            Value(name) if comparison.is_none() => {
+                comparison = Some(match name.to_str() {
+                    Some("cache") => Comparison::Cache,
+                    Some("ring") => Comparison::Ring,
+                    _ => {
+                        return Err(
+                            format!("{name:?} is not compared yet; cache and ring are").into()
+                        );
+                    }
+                });
+            }
+            _ => return Err(arg.unexpected().into()),
+        }
+    }
+    let comparison =
+        comparison.ok_or("what shall be compared? cache or ring; --help tells more")?;
+    Ok(Some(Task {
+        comparison,
+        traces,
+        rounds,
+        ops,
+    }))
+}
+
+fn positive(n: usize, flag: &str) -> Result<usize, Box<dyn Error>> {
+    if n == 0 {
+        Err(format!("{flag} must be at least 1").into())
+    } else {
+        Ok(n)
+    }
+}
