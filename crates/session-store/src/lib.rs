@@ -1,1 +1,87 @@
-//! Sessions without lost updates.
+#![cfg_attr(feature = "json", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "json"),
+    doc = "Server-side sessions without lost updates. The full page needs feature `json`."
+)]
+//!
+//! # The parts
+//!
+//! | part | what it does |
+//! |---|---|
+//! | [`SessionId`], [`SessionKey`] | the client's secret of 256 bits, and its SHA-256, which is all a store ever sees |
+//! | [`SessionStore`], [`DynSessionStore`] | the contract of a store: versions, and outcomes with names |
+//! | [`MemoryStore`] | a store in this process, bounded in entries and bytes |
+//! | [`Session`] | one session within a request: fields, and what is to become of it |
+//! | [`Sessions`], [`Policy`] | opening and committing sessions, with changes made again where somebody else was first |
+#![cfg_attr(
+    feature = "keyring",
+    doc = "| [`CookieCodec`], [`CookieAttributes`] | sealed cookies, with keys that rotate |"
+)]
+//!
+//! # What goes wrong elsewhere, and why it cannot here
+//!
+//! *Lost updates.* Two requests load a session, each changes something, both save. Where a save writes the whole session, the second undoes the first, and
+//! nobody is told. Here every write names the version it was made from. If it is no longer the present one, the store hands over what is, and
+//! [`Sessions::commit`] puts the request's changes on top of it, field by field.
+//!
+//! *Logout undone.* A request is under way when the user logs out, and its save, an "insert or update", brings the session back. Here only
+//! [`create`](SessionStore::create) makes a session, under a fresh id; every other write answers [`Gone`](CommitOutcome::Gone) if there is none.
+//!
+//! *Fixation.* An attacker plants an id and waits for the login. Ids that this service did not issue are never adopted, and
+//! [`Session::rotate`] moves the session to a new id in one step: at no instant does the old id have the new privileges, and at none does neither id
+//! work. Requests that were on their way with the old id can read for a few seconds what was there before.
+//!
+//! *Failure taken for absence.* A store that cannot be reached is an error. It is never an empty session, which somebody would then save
+//! over the real one.
+//!
+//! *Sessions for ever.* Each has an idle deadline that moves with use, and an absolute one that nothing moves out. Use is written
+//! down at most twenty times an idle window, however many requests there are, and a request that changes nothing writes nothing else.
+//!
+//! # Checking a store of one's own
+//!
+//! Feature `test-util` has module `conformance`: the contract of [`SessionStore`] as a suite, including every order in which two requests
+//! can take three steps each. It needs nothing of this crate's own store.
+//!
+//! # Cost
+//!
+//! The crate waits for nothing but the store, starts no thread and names no runtime. Opening a session is one call of the store; the payload is not
+//! decoded, but searched where it lies when a field is asked for. Hashing an id is one SHA-256 of 32 bytes.
+//!
+//! # What is not here yet
+//!
+//! A user's list of sessions, and their revocation together; fields with merge rules of their own, such as those of a login; a near cache; HTTP middleware. The
+//! names above are meant to stay when these come.
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "test-util")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod conformance;
+#[cfg(feature = "keyring")]
+mod cookie;
+mod error;
+mod fields;
+mod id;
+mod memory;
+mod policy;
+mod session;
+mod sessions;
+mod store;
+
+#[cfg(feature = "keyring")]
+#[cfg_attr(docsrs, doc(cfg(feature = "keyring")))]
+pub use cookie::{
+    CookieAttributeError, CookieAttributes, CookieBuilder, CookieCodec, CookieError, Opened,
+    SameSite, TokenTooLong,
+};
+pub use error::{ErrorKind, StoreError};
+pub use fields::PayloadError;
+pub use id::{EntropyError, SessionId, SessionKey};
+pub use memory::{Builder, MemoryStore, Stats};
+pub use policy::Policy;
+pub use session::{FieldError, Session, State};
+pub use sessions::{CommitError, OpenError, Saved, Sessions};
+pub use store::{
+    BoxFuture, CommitOutcome, CreateOutcome, DynSessionStore, Entry, Lifetime, Record,
+    RotateOutcome, SessionStore, Slide, Swept, Version,
+};

@@ -55,6 +55,8 @@ pub(crate) struct Node<T> {
 pub struct Advance {
     /// How many timers fired.
     pub fired: usize,
+    /// How many timers moved to a lower level. With `fired` this is the part of the budget that was used.
+    pub moved: usize,
     /// Whether everything due has fired. If not, the budget ran out: call again, with the same tick or a later one.
     pub caught_up: bool,
 }
@@ -134,14 +136,13 @@ impl<T> Wheel<T> {
         self.latest = self.latest.max(now.min(NEVER - 1));
         let mut done = Advance {
             fired: 0,
+            moved: 0,
             caught_up: false,
         };
-        let mut left = budget;
         while let Some(unit) = self.seek(self.latest) {
-            if left == 0 {
+            if done.fired + done.moved >= budget {
                 return done;
             }
-            left -= 1;
             match unit {
                 Unit::Fire(idx) => {
                     let item = self.take(idx).expect("seek leads to a waiting timer");
@@ -151,6 +152,7 @@ impl<T> Wheel<T> {
                 Unit::Cascade(idx) => {
                     self.unlink(idx);
                     self.file(idx, None);
+                    done.moved += 1;
                 }
             }
         }

@@ -137,7 +137,11 @@ impl Model {
         let advance = wheel.advance(now, budget, |item| fired.push(item));
 
         assert_eq!(advance.fired, fired.len());
-        assert!(fired.len() <= budget);
+        assert!(advance.fired + advance.moved <= budget);
+        assert!(
+            advance.caught_up || advance.fired + advance.moved == budget,
+            "stopped early"
+        );
         for item in fired {
             let ((due, _), expected) = self.waiting.pop_first().unwrap();
             assert_eq!(item, expected, "out of order");

@@ -1,0 +1,615 @@
+//! Sessions in this process's memory.
+
+mod shard;
+mod usage;
+
+use core::fmt;
+use core::num::NonZeroUsize;
+use core::time::Duration;
+
+use bytes::Bytes;
+use purlin_core::sync::atomic::{AtomicUsize, Ordering};
+use purlin_core::sync::{Mutex, MutexGuard};
+use purlin_core::{Clock, Meter, Reading, SystemClock, Tick};
+
+use self::shard::{Counts, Shard, State};
+use self::usage::{NoRoom, Usage};
+use crate::error::{ErrorKind, StoreError};
+use crate::id::SessionKey;
+use crate::store::{
+    CommitOutcome, CreateOutcome, Entry, Record, RotateOutcome, SessionStore, Slide, Swept, Version,
+};
+
+/// Sessions in memory: the reference for every other store, and a store for one process.
+///
+/// # Limits
+///
+/// It holds at most so many entries and bytes, and a session is never dropped to make room: at the limit, what has expired is
+/// freed, and then `create` (or a commit that grows the session) is refused with [`ErrorKind::Full`]. An entry counts its
+/// payload and [`ENTRY_BYTES`](MemoryStore::ENTRY_BYTES). Keys that are remembered after their session ended count too.
+///
+/// # Time
+///
+/// Deadlines are ticks of the clock, so setting the wall clock neither ends nor prolongs a session. An expired session is gone at
+/// once; its memory is freed a few entries at a time by the calls that write, and by [`sweep`](SessionStore::sweep) for whoever wants
+/// it back sooner. The work of a sweep follows what expires, not what lives: deadlines are in a [timer wheel](purlin_timer_wheel),
+/// and a session that is used goes on to a new deadline without touching it.
+///
+/// # Cost
+///
+/// A call takes the lock of one shard for well under a microsecond, `rotate` those of two. Payloads are copied in, so that a small slice
+/// does not keep a large buffer alive, and shared on the way out. No future of this store ever waits.
+///
+/// ```
+/// use std::time::Duration;
+/// use purlin_session_store::{
+///     CommitOutcome, CreateOutcome, Lifetime, MemoryStore, Record, SessionId, SessionStore, Slide,
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryStore::new();
+/// let key = SessionId::random()?.key();
+/// let lifetime = Lifetime::new(Duration::from_secs(30 * 60), Duration::from_secs(12 * 60 * 60));
+///
+/// let CreateOutcome::Created(first) = store.create(&key, Record::new("cart: 1", lifetime)).await? else { panic!("taken") };
+/// let CommitOutcome::Committed(_) = store.commit(&key, first, Record::new("cart: 2", lifetime)).await? else { panic!() };
+///
+/// // A second writer that started from the first version is told so, and given what is there.
+/// let CommitOutcome::Conflict(now) = store.commit(&key, first, Record::new("cart: 9", lifetime)).await? else { panic!() };
+/// assert_eq!(now.payload, "cart: 2");
+///
+/// // And a writer that is late for the logout cannot undo it.
+/// assert!(store.delete(&key).await?);
+/// assert_eq!(store.commit(&key, now.version, Record::new("back?", lifetime)).await?, CommitOutcome::Gone);
+/// assert_eq!(store.load(&key, Slide::No).await?, None);
+/// # Ok(())
+/// # }
+/// ```
+pub struct MemoryStore<C = SystemClock> {
+    /// A power of two of them.
+    shards: Box<[Mutex<Shard>]>,
+    usage: Usage,
+    max_payload: usize,
+    retention: Duration,
+    /// The shard at which the next sweep begins, so that small budgets reach them all.
+    next_swept: AtomicUsize,
+    clock: C,
+}
+
+impl MemoryStore {
+    /// A store with the default limits, on the system's clock; see [`Builder`].
+    pub fn new() -> Self {
+        MemoryStore::builder().build()
+    }
+
+    /// A store with limits of one's own.
+    pub fn builder() -> Builder {
+        Builder {
+            max_entries: 1_000_000,
+            max_bytes: 256 << 20,
+            max_payload: 16 << 10,
+            retention: Duration::from_secs(5 * 60),
+            n_shards: default_shards(),
+            clock: SystemClock::new(),
+        }
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        MemoryStore::new()
+    }
+}
+
+/// Shards per hardware thread: as many again as four, so that two busy threads seldom want one lock, rounded up to a power of two.
+const SHARDS_PER_THREAD: usize = 4;
+
+fn default_shards() -> usize {
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    threads.saturating_mul(SHARDS_PER_THREAD)
+}
+
+/// The limits of a [`MemoryStore`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder<C = SystemClock> {
+    max_entries: usize,
+    max_bytes: usize,
+    max_payload: usize,
+    retention: Duration,
+    n_shards: usize,
+    clock: C,
+}
+
+impl<C> Builder<C> {
+    /// The most sessions, with the keys remembered after theirs ended. The default is a million.
+    pub fn max_entries(mut self, max_entries: usize) -> Self {
+        self.max_entries = max_entries;
+        self
+    }
+
+    /// The most memory, in bytes. The default is 256 MiB.
+    pub fn max_bytes(mut self, max_bytes: usize) -> Self {
+        self.max_bytes = max_bytes;
+        self
+    }
+
+    /// The largest payload of one session, in bytes. The default is 16 KiB.
+    pub fn max_payload(mut self, max_payload: usize) -> Self {
+        self.max_payload = max_payload;
+        self
+    }
+
+    /// How long a key is remembered after its session was deleted or rotated away, and thus the longest grace of a rotation. The
+    /// default is 5 minutes: longer than a request lasts, and short enough for the tombstones of many logins to fit.
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// How many parts the table has, each with its lock: rounded up to a power of two, at most 4096. The default is 4 a hardware thread.
+    pub fn shards(mut self, n_shards: usize) -> Self {
+        self.n_shards = n_shards;
+        self
+    }
+
+    /// Another clock.
+    pub fn clock<D>(self, clock: D) -> Builder<D> {
+        let Builder {
+            max_entries,
+            max_bytes,
+            max_payload,
+            retention,
+            n_shards,
+            clock: _,
+        } = self;
+        Builder {
+            max_entries,
+            max_bytes,
+            max_payload,
+            retention,
+            n_shards,
+            clock,
+        }
+    }
+}
+
+impl<C: Clock> Builder<C> {
+    /// The store. It allocates its table as sessions come.
+    pub fn build(self) -> MemoryStore<C> {
+        let now = self.clock.now();
+        let n_shards = self.n_shards.clamp(1, 4096).next_power_of_two();
+        MemoryStore {
+            shards: (0..n_shards).map(|_| Mutex::new(Shard::new(now))).collect(),
+            usage: Usage::new(self.max_entries, self.max_bytes),
+            max_payload: self.max_payload,
+            retention: self.retention,
+            next_swept: AtomicUsize::new(0),
+            clock: self.clock,
+        }
+    }
+}
+
+/// How many entries a writing call frees beside its own work. A call adds at most two timers, each of which costs a few units until it has
+/// fired, so the sweep keeps up with any mix of calls.
+const SWEPT_PER_WRITE: usize = 8;
+
+/// How many entries are freed before a call is refused for want of room.
+const SWEPT_WHEN_FULL: usize = 256;
+
+/// How many rotations after its own an old key still finds its session. More within the time that keys are remembered end its
+/// grace early, so that no call walks far.
+pub(crate) const MAX_HOPS: usize = 16;
+
+impl<C> MemoryStore<C> {
+    /// What an entry counts against [`max_bytes`](Builder::max_bytes) beside its payload: its place in the table, and its timer.
+    pub const ENTRY_BYTES: usize = usage::ENTRY_BYTES;
+}
+
+impl<C: Clock> MemoryStore<C> {
+    /// How full the store is, and what happened in it so far. Locks each shard in turn.
+    pub fn stats(&self) -> Stats {
+        let mut counts = Counts::default();
+        for shard in &self.shards {
+            counts.add(&shard.lock().counts);
+        }
+        let (entries, bytes) = self.usage.present();
+        let Counts {
+            created,
+            committed,
+            conflicts,
+            rotated,
+            deleted,
+            expired,
+        } = counts;
+        let refused = self.usage.refused();
+        Stats {
+            entries,
+            bytes,
+            created,
+            committed,
+            conflicts,
+            rotated,
+            deleted,
+            expired,
+            refused,
+        }
+    }
+
+    fn lock(&self, key: &SessionKey) -> (MutexGuard<'_, Shard>, Tick) {
+        let mut shard = self.shards[self.shard_idx(key)].lock();
+        let now = shard.observe(self.clock.now());
+        (shard, now)
+    }
+
+    fn shard_idx(&self, key: &SessionKey) -> usize {
+        // The byte after the version and the next one are as random as the rest of the digest.
+        let [_, low, high, ..] = *key.as_bytes();
+        usize::from(u16::from_le_bytes([low, high])) & (self.shards.len() - 1)
+    }
+
+    fn create_now(&self, key: &SessionKey, record: Record) -> Result<CreateOutcome, StoreError> {
+        self.with_room(record, |payload, lifetime| {
+            let (mut shard, now) = self.lock(key);
+            if shard.find(key, now).is_some() {
+                return Ok(CreateOutcome::Collision);
+            }
+            let absolute = now.after(lifetime.absolute);
+            let until = now.after(lifetime.idle).min(absolute);
+            let live = State::Live {
+                payload: payload.clone(),
+                version: Version::FIRST,
+                absolute,
+            };
+            self.usage.reserve(1, live.cost())?;
+            shard.insert(*key, live, until, &self.usage);
+            shard.counts.created += 1;
+            shard.expire(now, SWEPT_PER_WRITE, &self.usage);
+            Ok(CreateOutcome::Created(Version::FIRST))
+        })
+    }
+
+    fn load_now(&self, key: &SessionKey, slide: Slide) -> Option<Entry> {
+        let (mut shard, now) = self.lock(key);
+        let slot = shard.find(key, now)?;
+        slot.slide(now, slide);
+        match &slot.state {
+            State::Live { .. } => slot.live_entry(now),
+            State::Superseded(old) if now < old.grace_until => {
+                let entry = old.entry(now);
+                let next = old.by;
+                drop(shard);
+                Some(entry.with_successor(self.follow(next)?))
+            }
+            State::Superseded(_) | State::Tombstone => None,
+        }
+    }
+
+    fn commit_now(
+        &self,
+        key: &SessionKey,
+        expected: Version,
+        record: Record,
+    ) -> Result<CommitOutcome, StoreError> {
+        self.with_room(record, |new_payload, lifetime| {
+            let (mut shard, now) = self.lock(key);
+            let Some(slot) = shard.find(key, now) else {
+                return Ok(CommitOutcome::Gone);
+            };
+            let next = match &mut slot.state {
+                State::Live {
+                    payload,
+                    version,
+                    absolute,
+                } if *version == expected => {
+                    self.usage.resize(payload.len(), new_payload.len())?;
+                    *payload = new_payload.clone();
+                    *version = version.next();
+                    *absolute = now.after(lifetime.absolute).min(*absolute);
+                    slot.until = now.after(lifetime.idle).max(slot.until).min(*absolute);
+                    let version = *version;
+                    shard.rearm(key);
+                    shard.counts.committed += 1;
+                    shard.expire(now, SWEPT_PER_WRITE, &self.usage);
+                    return Ok(CommitOutcome::Committed(version));
+                }
+                State::Live { .. } => {
+                    let present = slot.live_entry(now);
+                    shard.counts.conflicts += 1;
+                    return Ok(present.map_or(CommitOutcome::Gone, CommitOutcome::Conflict));
+                }
+                State::Superseded(old) => old.by,
+                State::Tombstone => return Ok(CommitOutcome::Gone),
+            };
+            drop(shard);
+            Ok(self
+                .follow(next)
+                .map_or(CommitOutcome::Gone, CommitOutcome::Superseded))
+        })
+    }
+
+    fn rotate_now(
+        &self,
+        old_key: &SessionKey,
+        new_key: &SessionKey,
+        expected: Version,
+        record: Record,
+        grace: Duration,
+    ) -> Result<RotateOutcome, StoreError> {
+        self.with_room(record, |new_payload, lifetime| {
+            let mut pair = self.lock_pair(old_key, new_key);
+            let now = pair.now;
+            let Some(slot) = pair.shard(old_key).find(old_key, now) else {
+                return Ok(RotateOutcome::Gone);
+            };
+            let (version, absolute) = match &slot.state {
+                State::Live {
+                    version, absolute, ..
+                } if *version == expected => (version.next(), *absolute),
+                State::Live { .. } => {
+                    let present = slot.live_entry(now);
+                    pair.shard(old_key).counts.conflicts += 1;
+                    return Ok(present.map_or(RotateOutcome::Gone, RotateOutcome::Conflict));
+                }
+                State::Superseded(old) => {
+                    let next = old.by;
+                    drop(pair);
+                    return Ok(self
+                        .follow(next)
+                        .map_or(RotateOutcome::Gone, RotateOutcome::Superseded));
+                }
+                State::Tombstone => return Ok(RotateOutcome::Gone),
+            };
+            if pair.shard(new_key).find(new_key, now).is_some() {
+                return Ok(RotateOutcome::Collision);
+            }
+            let absolute = now.after(lifetime.absolute).min(absolute);
+            let until = now.after(lifetime.idle).min(absolute);
+            let live = State::Live {
+                payload: new_payload.clone(),
+                version,
+                absolute,
+            };
+            self.usage
+                .reserve(1, live.cost() + State::SUPERSEDED_BYTES)?;
+            pair.shard(new_key)
+                .insert(*new_key, live, until, &self.usage);
+
+            let old_shard = pair.shard(old_key);
+            old_shard.supersede(old_key, *new_key, now, grace, self.retention);
+            old_shard.counts.rotated += 1;
+            old_shard.expire(now, SWEPT_PER_WRITE, &self.usage);
+            Ok(RotateOutcome::Rotated(version))
+        })
+    }
+
+    fn delete_now(&self, key: &SessionKey) -> bool {
+        let mut key = *key;
+        for hop in 0..=MAX_HOPS {
+            let (mut shard, now) = self.lock(&key);
+            let Some(slot) = shard.find(&key, now) else {
+                return false;
+            };
+            match &slot.state {
+                State::Live { .. } => {
+                    self.usage.release(0, slot.bury(now.after(self.retention)));
+                    shard.rearm(&key);
+                    shard.counts.deleted += 1;
+                    shard.expire(now, SWEPT_PER_WRITE, &self.usage);
+                    return true;
+                }
+                State::Superseded(old) if hop > 0 || now < old.grace_until => key = old.by,
+                State::Superseded(_) | State::Tombstone => return false,
+            }
+        }
+        false
+    }
+
+    /// The key under which a session lives that was last known to have moved to `key`, if it still lives. Between two looks it may move
+    /// or end; as a session never revives, the answer was true at some moment within the call.
+    fn follow(&self, mut key: SessionKey) -> Option<SessionKey> {
+        for _ in 0..MAX_HOPS {
+            let (mut shard, now) = self.lock(&key);
+            match &shard.find(&key, now)?.state {
+                State::Live { .. } => return Some(key),
+                State::Superseded(old) => key = old.by,
+                State::Tombstone => return None,
+            }
+        }
+        None
+    }
+
+    fn sweep_now(&self, budget: usize) -> Swept {
+        let n_shards = self.shards.len();
+        let start = self.next_swept.fetch_add(1, Ordering::Relaxed);
+        let mut total = Swept {
+            removed: 0,
+            caught_up: true,
+        };
+        let mut left = budget;
+        for i in 0..n_shards {
+            let mut shard = self.shards[start.wrapping_add(i) % n_shards].lock();
+            let now = shard.observe(self.clock.now());
+            let (swept, used) = shard.expire(now, left, &self.usage);
+            left -= used;
+            total.removed += swept.removed;
+            total.caught_up &= swept.caught_up;
+        }
+        total
+    }
+
+    /// Runs a write. If there is no room for it, frees what has expired and runs it once more; if there is none even then, refuses
+    /// the record.
+    fn with_room<T>(
+        &self,
+        record: Record,
+        write: impl Fn(&Bytes, crate::store::Lifetime) -> Result<T, NoRoom>,
+    ) -> Result<T, StoreError> {
+        if record.payload.len() > self.max_payload {
+            return Err(StoreError::new(ErrorKind::TooLarge).with_record(record));
+        }
+        // Copied before the lock is taken. What the caller gave is dropped after it is released.
+        let payload = Bytes::copy_from_slice(&record.payload);
+        if let Ok(outcome) = write(&payload, record.lifetime) {
+            return Ok(outcome);
+        }
+        self.sweep_now(SWEPT_WHEN_FULL);
+        write(&payload, record.lifetime).map_err(|NoRoom| {
+            self.usage.refuse();
+            StoreError::new(ErrorKind::Full).with_record(record)
+        })
+    }
+
+    /// Locks the shards of two keys, which may be one shard, in the order of their index, so that two rotations never wait for each other.
+    fn lock_pair(&self, a: &SessionKey, b: &SessionKey) -> Pair<'_, C> {
+        let (a, b) = (self.shard_idx(a), self.shard_idx(b));
+        let (low, high) = (a.min(b), a.max(b));
+        let mut first = self.shards[low].lock();
+        let mut second = (low != high).then(|| self.shards[high].lock());
+        let mut now = first.observe(self.clock.now());
+        if let Some(second) = &mut second {
+            now = second.observe(now);
+            first.observe(now);
+        }
+        Pair {
+            store: self,
+            first_idx: low,
+            first,
+            second,
+            now,
+        }
+    }
+}
+
+/// Two shards under lock, or one that both keys live in.
+struct Pair<'a, C> {
+    store: &'a MemoryStore<C>,
+    first_idx: usize,
+    first: MutexGuard<'a, Shard>,
+    second: Option<MutexGuard<'a, Shard>>,
+    now: Tick,
+}
+
+impl<C: Clock> Pair<'_, C> {
+    fn shard(&mut self, key: &SessionKey) -> &mut Shard {
+        match &mut self.second {
+            Some(second) if self.store.shard_idx(key) != self.first_idx => second,
+            _ => &mut self.first,
+        }
+    }
+}
+
+impl<C: Clock + Send + Sync> SessionStore for MemoryStore<C> {
+    async fn create(&self, key: &SessionKey, record: Record) -> Result<CreateOutcome, StoreError> {
+        self.create_now(key, record)
+    }
+
+    async fn load(&self, key: &SessionKey, slide: Slide) -> Result<Option<Entry>, StoreError> {
+        Ok(self.load_now(key, slide))
+    }
+
+    async fn commit(
+        &self,
+        key: &SessionKey,
+        expected: Version,
+        record: Record,
+    ) -> Result<CommitOutcome, StoreError> {
+        self.commit_now(key, expected, record)
+    }
+
+    async fn rotate(
+        &self,
+        old: &SessionKey,
+        new: &SessionKey,
+        expected: Version,
+        record: Record,
+        grace: Duration,
+    ) -> Result<RotateOutcome, StoreError> {
+        self.rotate_now(old, new, expected, record, grace)
+    }
+
+    async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        Ok(self.delete_now(key))
+    }
+
+    async fn sweep(&self, budget: usize) -> Result<Swept, StoreError> {
+        Ok(self.sweep_now(budget))
+    }
+}
+
+impl<C: Clock> fmt::Debug for MemoryStore<C> {
+    /// How full the store is. What it holds is not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (entries, bytes) = self.usage.present();
+        f.debug_struct("MemoryStore")
+            .field("entries", &entries)
+            .field("bytes", &bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How full a [`MemoryStore`] is, and what happened in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Sessions, remembered keys, and what has expired and is not freed yet.
+    pub entries: usize,
+    /// What they count against the limit of bytes.
+    pub bytes: usize,
+    /// Sessions created.
+    pub created: u64,
+    /// Commits that were stored.
+    pub committed: u64,
+    /// Commits and rotations refused because somebody else wrote first.
+    pub conflicts: u64,
+    /// Rotations.
+    pub rotated: u64,
+    /// Sessions deleted.
+    pub deleted: u64,
+    /// Sessions that expired, counted when their memory was freed.
+    pub expired: u64,
+    /// Calls refused because the store was full.
+    pub refused: u64,
+}
+
+impl Meter for Stats {
+    fn read(&self, each: &mut dyn FnMut(Reading)) {
+        each(Reading::gauge(
+            "purlin_session_store_entries",
+            self.entries as f64,
+        ));
+        each(Reading::gauge(
+            "purlin_session_store_bytes",
+            self.bytes as f64,
+        ));
+        each(Reading::counter(
+            "purlin_session_store_created_total",
+            self.created,
+        ));
+        each(Reading::counter(
+            "purlin_session_store_committed_total",
+            self.committed,
+        ));
+        each(Reading::counter(
+            "purlin_session_store_conflicts_total",
+            self.conflicts,
+        ));
+        each(Reading::counter(
+            "purlin_session_store_rotated_total",
+            self.rotated,
+        ));
+        each(Reading::counter(
+            "purlin_session_store_deleted_total",
+            self.deleted,
+        ));
+        each(Reading::counter(
+            "purlin_session_store_expired_total",
+            self.expired,
+        ));
+        each(Reading::counter(
+            "purlin_session_store_refused_total",
+            self.refused,
+        ));
+    }
+}

@@ -1,0 +1,290 @@
+//! One part of the table, with the deadlines of what is in it.
+
+use core::mem::{replace, size_of};
+use core::time::Duration;
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use purlin_core::{MapHasher, Tick};
+use purlin_timer_wheel::{TimerId, Wheel};
+
+use super::usage::{ENTRY_BYTES, Usage};
+use crate::id::SessionKey;
+use crate::store::{Entry, Lifetime, Slide, Swept, Version};
+
+pub(super) struct Shard {
+    table: HashMap<SessionKey, Slot, MapHasher>,
+    /// One timer a slot, in seconds. It may be earlier than the slot's next change, since using a session does not move it; it
+    /// is set again when it fires. It is later by less than a second.
+    wheel: Wheel<SessionKey>,
+    /// The latest tick seen. A clock that steps back is held here, so that nothing expired is seen alive again.
+    latest: Tick,
+    pub(super) counts: Counts,
+}
+
+/// What is known of a key.
+pub(super) struct Slot {
+    pub(super) state: State,
+    /// The slot is as good as empty from this tick on: a live session's idle deadline, and otherwise the end of the time
+    /// that its key is remembered.
+    pub(super) until: Tick,
+    timer: TimerId,
+}
+
+pub(super) enum State {
+    Live {
+        payload: Bytes,
+        version: Version,
+        /// Not before the slot's `until`.
+        absolute: Tick,
+    },
+    /// Rotated away. Boxed, as few sessions are at any time.
+    Superseded(Box<Superseded>),
+    /// Deleted.
+    Tombstone,
+}
+
+/// A session as it was when it got another key.
+pub(super) struct Superseded {
+    /// Empty once the grace is over and a timer has noticed.
+    payload: Bytes,
+    version: Version,
+    /// Not after the slot's `until`.
+    pub(super) grace_until: Tick,
+    pub(super) by: SessionKey,
+}
+
+#[derive(Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub(super) created: u64,
+    pub(super) committed: u64,
+    pub(super) conflicts: u64,
+    pub(super) rotated: u64,
+    pub(super) deleted: u64,
+    pub(super) expired: u64,
+}
+
+impl Shard {
+    pub(super) fn new(now: Tick) -> Self {
+        Shard {
+            table: HashMap::default(),
+            wheel: Wheel::new(second_before(now)),
+            latest: now,
+            counts: Counts::default(),
+        }
+    }
+
+    /// The present tick, given what the clock says.
+    pub(super) fn observe(&mut self, now: Tick) -> Tick {
+        self.latest = self.latest.max(now);
+        self.latest
+    }
+
+    /// The slot of a key, unless it is as good as empty.
+    pub(super) fn find(&mut self, key: &SessionKey, now: Tick) -> Option<&mut Slot> {
+        self.table.get_mut(key).filter(|slot| now < slot.until)
+    }
+
+    /// Fills a slot that `find` does not find. Its room has been reserved.
+    pub(super) fn insert(&mut self, key: SessionKey, state: State, until: Tick, usage: &Usage) {
+        let timer = self.wheel.insert(second_after(until), key);
+        if let Some(expired) = self.table.insert(
+            key,
+            Slot {
+                state,
+                until,
+                timer,
+            },
+        ) {
+            self.wheel.cancel(expired.timer);
+            self.account_for(&expired, usage);
+        }
+    }
+
+    /// Turns a live session into one that was rotated away. The room for it has been reserved.
+    pub(super) fn supersede(
+        &mut self,
+        key: &SessionKey,
+        by: SessionKey,
+        now: Tick,
+        grace: Duration,
+        retention: Duration,
+    ) {
+        let Some(slot) = self.table.get_mut(key) else {
+            return;
+        };
+        let State::Live {
+            payload, version, ..
+        } = &mut slot.state
+        else {
+            return;
+        };
+        // As a key is remembered for the same time after each rotation, the slots between this one and the session's
+        // present one outlast it.
+        let grace_until = now.after(grace.min(retention)).min(slot.until);
+        let (payload, version) = (core::mem::take(payload), *version);
+        slot.state = State::Superseded(Box::new(Superseded {
+            payload,
+            version,
+            grace_until,
+            by,
+        }));
+        slot.until = now.after(retention);
+        self.wheel.reschedule(slot.timer, second_after(grace_until));
+    }
+
+    /// Brings a slot's timer forward, if the slot's next change is now earlier.
+    pub(super) fn rearm(&mut self, key: &SessionKey) {
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
+        let due = second_after(slot.until);
+        if self.wheel.deadline(slot.timer).is_some_and(|set| due < set) {
+            self.wheel.reschedule(slot.timer, due);
+        }
+    }
+
+    /// Frees what has expired, with at most `budget` units of work; and how many it took.
+    pub(super) fn expire(&mut self, now: Tick, budget: usize, usage: &Usage) -> (Swept, usize) {
+        let mut due = Vec::new();
+        let advance = self
+            .wheel
+            .advance(second_before(now), budget, |key| due.push(key));
+        let mut removed = 0;
+        for key in due {
+            let Some(slot) = self.table.get_mut(&key) else {
+                continue;
+            };
+            if now < slot.until {
+                usage.release(0, slot.drop_outlived_payload(now));
+                slot.timer = self.wheel.insert(second_after(slot.until), key);
+            } else if let Some(slot) = self.table.remove(&key) {
+                self.account_for(&slot, usage);
+                removed += 1;
+            }
+        }
+        (
+            Swept {
+                removed,
+                caught_up: advance.caught_up,
+            },
+            advance.fired + advance.moved,
+        )
+    }
+
+    /// Gives back what a slot that was removed took.
+    fn account_for(&mut self, slot: &Slot, usage: &Usage) {
+        usage.release(1, slot.state.cost());
+        if let State::Live { .. } = slot.state {
+            self.counts.expired += 1;
+        }
+    }
+}
+
+impl Slot {
+    /// A live session as its callers see it.
+    pub(super) fn live_entry(&self, now: Tick) -> Option<Entry> {
+        let State::Live {
+            payload,
+            version,
+            absolute,
+        } = &self.state
+        else {
+            return None;
+        };
+        let remaining = Lifetime::new(remaining(now, self.until), remaining(now, *absolute));
+        Some(Entry::new(*version, payload.clone(), remaining))
+    }
+
+    /// Moves a live session's idle deadline out, as [`Slide`] says. The timer stays: it notices when it fires.
+    pub(super) fn slide(&mut self, now: Tick, slide: Slide) {
+        let (State::Live { absolute, .. }, Slide::To { idle, min_gain }) = (&self.state, slide)
+        else {
+            return;
+        };
+        let target = now.after(idle).min(*absolute);
+        if target > self.until && target.since(self.until) >= min_gain {
+            self.until = target;
+        }
+    }
+
+    /// Turns the slot into a tombstone until a tick, and returns how many bytes that frees.
+    pub(super) fn bury(&mut self, until: Tick) -> usize {
+        self.until = until;
+        let buried = replace(&mut self.state, State::Tombstone);
+        buried.cost() - State::Tombstone.cost()
+    }
+
+    /// Drops the payload of a session whose grace is over, and returns how many bytes that frees.
+    fn drop_outlived_payload(&mut self, now: Tick) -> usize {
+        match &mut self.state {
+            State::Superseded(old) if old.grace_until <= now => {
+                core::mem::take(&mut old.payload).len()
+            }
+            State::Superseded(_) | State::Live { .. } | State::Tombstone => 0,
+        }
+    }
+}
+
+impl State {
+    /// What a rotated session takes beside what it took when it was live.
+    pub(super) const SUPERSEDED_BYTES: usize = size_of::<Superseded>();
+
+    /// What an entry in this state counts.
+    pub(super) fn cost(&self) -> usize {
+        ENTRY_BYTES
+            + match self {
+                State::Live { payload, .. } => payload.len(),
+                State::Superseded(old) => State::SUPERSEDED_BYTES + old.payload.len(),
+                State::Tombstone => 0,
+            }
+    }
+}
+
+impl Superseded {
+    /// The session as the bearer of the old id sees it. Its time is that of the grace.
+    pub(super) fn entry(&self, now: Tick) -> Entry {
+        let left = remaining(now, self.grace_until);
+        Entry::new(
+            self.version,
+            self.payload.clone(),
+            Lifetime::new(left, left),
+        )
+    }
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, other: &Counts) {
+        self.created += other.created;
+        self.committed += other.committed;
+        self.conflicts += other.conflicts;
+        self.rotated += other.rotated;
+        self.deleted += other.deleted;
+        self.expired += other.expired;
+    }
+}
+
+/// The time left, where a deadline that never comes leaves all of it.
+fn remaining(now: Tick, deadline: Tick) -> Duration {
+    if deadline == Tick::MAX {
+        Duration::MAX
+    } else {
+        deadline.since(now)
+    }
+}
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// The first whole second at or after a tick: when the wheel looks at a deadline, which has passed by then.
+fn second_after(tick: Tick) -> u64 {
+    if tick == Tick::MAX {
+        u64::MAX
+    } else {
+        tick.as_nanos().div_ceil(NANOS_PER_SECOND)
+    }
+}
+
+/// The last whole second at or before a tick: what the wheel takes for now.
+fn second_before(tick: Tick) -> u64 {
+    tick.as_nanos() / NANOS_PER_SECOND
+}

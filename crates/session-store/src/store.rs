@@ -1,0 +1,443 @@
+//! What a session store promises, and the words it speaks.
+
+mod twin;
+
+use core::fmt;
+use core::future::Future;
+use core::time::Duration;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::StoreError;
+use crate::id::SessionKey;
+
+pub use twin::{BoxFuture, DynSessionStore};
+
+/// A place where sessions live: in memory, in a file, or on a server that many processes share.
+///
+/// # The contract
+///
+/// 1. Each call is atomic, and calls on one session have an order that all callers agree on.
+/// 2. A session has a [`Version`] that grows with each [`commit`](SessionStore::commit). A commit names the version
+///    it was made from; if that is no longer the present one, nothing is written and the caller gets what is there.
+///    So no update is lost without its author being told.
+/// 3. Only [`create`](SessionStore::create) and [`rotate`](SessionStore::rotate) bring a session into being, and
+///    neither under a key that the store remembers. No call that was under way when a session was deleted, rotated
+///    away or expired brings it back; such a commit is answered by [`CommitOutcome::Gone`] or
+///    [`CommitOutcome::Superseded`].
+/// 4. A session lives until the earlier of two deadlines. The idle deadline moves out with use and never past the
+///    absolute one; the absolute deadline is set by `create`, and can be moved in but never out, not by a rotation
+///    either.
+/// 5. Time is the store's own: callers give and get durations, so servers whose clocks differ agree on when a session ends.
+///    A clock that steps back makes sessions last longer, and never brings an ended one back.
+/// 6. A failure is an error, never "there is no such session".
+///
+/// The payload is opaque: a store neither reads nor changes it. The module
+/// [`conformance`](crate#checking-a-store-of-ones-own) turns the contract into a suite.
+///
+/// Use [`DynSessionStore`] for a store that is chosen at run time.
+pub trait SessionStore: Send + Sync {
+    /// Stores a new session.
+    ///
+    /// # Errors
+    ///
+    /// A [`StoreError`] of kind `Full` or `TooLarge` gives the record back.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the session may or may not have been stored. Nobody else knows its key, so it ends
+    /// unused at its idle deadline.
+    fn create(
+        &self,
+        key: &SessionKey,
+        record: Record,
+    ) -> impl Future<Output = Result<CreateOutcome, StoreError>> + Send;
+
+    /// The session of a key, if it lives. With [`Slide::To`] its idle deadline moves out in the same step.
+    ///
+    /// Within the grace of a rotation, the old key still answers with the session as it was before,
+    /// marked by [`Entry::superseded_by`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the deadline may or may not have moved.
+    fn load(
+        &self,
+        key: &SessionKey,
+        slide: Slide,
+    ) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
+
+    /// Moves the idle deadline as [`load`](SessionStore::load) does, without fetching the payload where the store can
+    /// do that. Whether the session lives.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the deadline may or may not have moved.
+    fn touch(
+        &self,
+        key: &SessionKey,
+        slide: Slide,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        async move { Ok(self.load(key, slide).await?.is_some()) }
+    }
+
+    /// Replaces the payload, if the session is still at the version it was made from.
+    ///
+    /// The idle deadline moves out to `record.lifetime.idle` from now (never in), and the absolute deadline moves in
+    /// to `record.lifetime.absolute` from now (never out). [`Duration::MAX`] leaves the latter as it is.
+    ///
+    /// # Errors
+    ///
+    /// A [`StoreError`] of kind `Full` or `TooLarge` gives the record back, and the session is as before.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the payload has been replaced as a whole, or not at all. A repeated call then finds out
+    /// by a [`CommitOutcome::Conflict`] whose entry is the caller's own.
+    fn commit(
+        &self,
+        key: &SessionKey,
+        expected: Version,
+        record: Record,
+    ) -> impl Future<Output = Result<CommitOutcome, StoreError>> + Send;
+
+    /// Moves the session to a new key with a new payload, if it is still at the version expected.
+    ///
+    /// For `grace` the old key goes on answering `load` with the old payload, read-only, so that requests that left the
+    /// client before the new cookie arrived are not turned away; but what the new payload grants, the old key
+    /// never gets. A store may cut the grace to the time it remembers keys, and ends it with the session.
+    ///
+    /// The idle deadline is set to `record.lifetime.idle` from now, earlier than before too; the absolute one stays or moves in.
+    ///
+    /// # Errors
+    ///
+    /// A [`StoreError`] of kind `Full` or `TooLarge` gives the record back, and the session is as before.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the session has moved or it has not: one of the two keys is live. A repeated call with the
+    /// same new key finds out by [`RotateOutcome::Superseded`] with that key.
+    fn rotate(
+        &self,
+        old: &SessionKey,
+        new: &SessionKey,
+        expected: Version,
+        record: Record,
+        grace: Duration,
+    ) -> impl Future<Output = Result<RotateOutcome, StoreError>> + Send;
+
+    /// Ends the session, for good. Whether there was one.
+    ///
+    /// The store remembers the key for a while (a tombstone), during which `create` refuses it. A key within the
+    /// grace of a rotation ends the session it has become.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the session may or may not have ended. Repeating the call is harmless.
+    fn delete(&self, key: &SessionKey) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Frees what has expired, with at most `budget` units of work. Nothing depends on it but memory: an expired session
+    /// is gone to every other call, swept or not. A store that its server sweeps has nothing to do here, which is the default.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, part of the work may have been done.
+    fn sweep(&self, budget: usize) -> impl Future<Output = Result<Swept, StoreError>> + Send {
+        async move {
+            let _ = budget;
+            Ok(Swept {
+                removed: 0,
+                caught_up: true,
+            })
+        }
+    }
+}
+
+/// How often a session was written. Only versions of one session compare in a meaningful way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub u64);
+
+impl Version {
+    /// The version of a session just created.
+    pub const FIRST: Version = Version(1);
+
+    /// The version after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Version(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How long a session lives from now, each limit at its own length. [`Duration::MAX`] is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// Until it ends for want of use.
+    pub idle: Duration,
+    /// Until it ends however much it is used.
+    pub absolute: Duration,
+}
+
+impl Lifetime {
+    /// Both limits.
+    pub const fn new(idle: Duration, absolute: Duration) -> Self {
+        Lifetime { idle, absolute }
+    }
+}
+
+/// What a caller stores. `Debug` shows the payload's length only.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// The session's content, opaque to the store.
+    pub payload: Bytes,
+    /// How long it lives from now.
+    pub lifetime: Lifetime,
+}
+
+impl Record {
+    /// A payload that lives this long.
+    pub fn new(payload: impl Into<Bytes>, lifetime: Lifetime) -> Self {
+        Record {
+            payload: payload.into(),
+            lifetime,
+        }
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("payload_len", &self.payload.len())
+            .field("lifetime", &self.lifetime)
+            .finish()
+    }
+}
+
+/// What a store holds under a key. `Debug` shows the payload's length only.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The version to commit from.
+    pub version: Version,
+    /// The session's content.
+    pub payload: Bytes,
+    /// How long it has left, as of this answer.
+    pub remaining: Lifetime,
+    /// The key under which the session lives now, if this one has been rotated away. The payload is then that of before the
+    /// rotation, and cannot be written.
+    ///
+    /// To go on under the new key would give the bearer of the old id what the rotation may have been meant to keep from
+    /// them; only a rotation that changed no privilege allows it.
+    pub superseded_by: Option<SessionKey>,
+}
+
+impl Entry {
+    /// A live session.
+    pub fn new(version: Version, payload: impl Into<Bytes>, remaining: Lifetime) -> Self {
+        Entry {
+            version,
+            payload: payload.into(),
+            remaining,
+            superseded_by: None,
+        }
+    }
+
+    /// The same, as seen under a key that was rotated away.
+    #[must_use]
+    pub fn with_successor(mut self, key: SessionKey) -> Self {
+        self.superseded_by = Some(key);
+        self
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("version", &self.version)
+            .field("payload_len", &self.payload.len())
+            .field("remaining", &self.remaining)
+            .field("superseded_by", &self.superseded_by)
+            .finish()
+    }
+}
+
+/// Whether to move the idle deadline out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "complete: the deadline moves or it does not"
+)]
+pub enum Slide {
+    /// Leave it.
+    No,
+    /// Move it to `idle` from now, if it is not later already and the move gains at least `min_gain`. A floor of a twentieth
+    /// of `idle` holds the writes to twenty an idle window, however many requests there are.
+    To {
+        /// The new idle time.
+        idle: Duration,
+        /// The smallest move worth a write.
+        min_gain: Duration,
+    },
+}
+
+impl Slide {
+    /// Moves to `idle` from now where that gains at least a twentieth of it.
+    pub const fn to(idle: Duration) -> Self {
+        // Division of a duration by 20 in const code, without overflow at `Duration::MAX`.
+        let min_gain = Duration::new(
+            idle.as_secs() / 20,
+            (idle.as_secs() % 20 * 50_000_000) as u32,
+        );
+        Slide::To { idle, min_gain }
+    }
+}
+
+/// What came of [`SessionStore::create`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "complete: the key was free or it was not"
+)]
+#[must_use]
+pub enum CreateOutcome {
+    /// The session exists, at this version.
+    Created(Version),
+    /// The key is in use or still remembered. Nothing was written. With random ids this means that an earlier call of the same
+    /// caller got through.
+    Collision,
+}
+
+/// What came of [`SessionStore::commit`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "complete: a caller must decide on each"
+)]
+#[must_use]
+pub enum CommitOutcome {
+    /// The payload is stored, at this version.
+    Committed(Version),
+    /// Somebody else wrote first. Nothing was written; this is what is there now.
+    Conflict(Entry),
+    /// The session has moved to this key. Nothing was written. The client is about to get, or has got, a cookie for the
+    /// new id, so its cookie must be left alone.
+    Superseded(SessionKey),
+    /// The session has ended, or never was. Nothing was written, and nothing will be under this key.
+    Gone,
+}
+
+/// What came of [`SessionStore::rotate`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "complete: a caller must decide on each"
+)]
+#[must_use]
+pub enum RotateOutcome {
+    /// The session lives under the new key, at this version.
+    Rotated(Version),
+    /// Somebody else wrote first. Nothing was moved; this is what is there now.
+    Conflict(Entry),
+    /// The session has moved already, to this key.
+    Superseded(SessionKey),
+    /// The session has ended, or never was.
+    Gone,
+    /// The new key is in use or still remembered. Nothing was moved.
+    Collision,
+}
+
+/// What a call to [`SessionStore::sweep`] got done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "both answers to the question, and stores elsewhere must build it"
+)]
+pub struct Swept {
+    /// How many entries were freed: sessions, and keys that were remembered long enough.
+    pub removed: usize,
+    /// Whether all that had expired is freed. If not, the budget ran out: call again.
+    pub caught_up: bool,
+}
+
+macro_rules! forwarded_store {
+    ($($pointer:ty),*) => {$(
+        impl<S: SessionStore + ?Sized> SessionStore for $pointer {
+            fn create(
+                &self,
+                key: &SessionKey,
+                record: Record,
+            ) -> impl Future<Output = Result<CreateOutcome, StoreError>> + Send {
+                (**self).create(key, record)
+            }
+
+            fn load(
+                &self,
+                key: &SessionKey,
+                slide: Slide,
+            ) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send {
+                (**self).load(key, slide)
+            }
+
+            fn touch(
+                &self,
+                key: &SessionKey,
+                slide: Slide,
+            ) -> impl Future<Output = Result<bool, StoreError>> + Send {
+                (**self).touch(key, slide)
+            }
+
+            fn commit(
+                &self,
+                key: &SessionKey,
+                expected: Version,
+                record: Record,
+            ) -> impl Future<Output = Result<CommitOutcome, StoreError>> + Send {
+                (**self).commit(key, expected, record)
+            }
+
+            fn rotate(
+                &self,
+                old: &SessionKey,
+                new: &SessionKey,
+                expected: Version,
+                record: Record,
+                grace: Duration,
+            ) -> impl Future<Output = Result<RotateOutcome, StoreError>> + Send {
+                (**self).rotate(old, new, expected, record, grace)
+            }
+
+            fn delete(&self, key: &SessionKey) -> impl Future<Output = Result<bool, StoreError>> + Send {
+                (**self).delete(key)
+            }
+
+            fn sweep(&self, budget: usize) -> impl Future<Output = Result<Swept, StoreError>> + Send {
+                (**self).sweep(budget)
+            }
+        }
+    )*};
+}
+forwarded_store!(&S, Arc<S>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_floor_of_a_slide_is_a_twentieth_also_of_the_longest_time() {
+        let floor = |idle| match Slide::to(idle) {
+            Slide::To { min_gain, .. } => min_gain,
+            Slide::No => unreachable!(),
+        };
+        assert_eq!(floor(Duration::from_secs(1800)), Duration::from_secs(90));
+        assert_eq!(floor(Duration::from_secs(19)), Duration::from_millis(950));
+        assert_eq!(floor(Duration::ZERO), Duration::ZERO);
+        assert!(floor(Duration::MAX) > Duration::from_secs(u64::MAX / 20 - 1));
+    }
+}

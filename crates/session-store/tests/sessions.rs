@@ -1,0 +1,805 @@
+//! Sessions within requests: what is written, what is refused, and what two requests do to each other.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::num::NonZeroU32;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use purlin_core::{Clock, ManualClock, Safety};
+use purlin_session_store::{
+    CommitError, CommitOutcome, CreateOutcome, Entry, ErrorKind, FieldError, Lifetime, MemoryStore,
+    OpenError, PayloadError, Policy, Record, RotateOutcome, Saved, Session, SessionId, SessionKey,
+    SessionStore, Sessions, Slide, State, StoreError, Version,
+};
+use tokio::sync::Barrier;
+
+fn memory() -> Arc<Sessions<MemoryStore>> {
+    Arc::new(Sessions::new(MemoryStore::new(), Policy::default()))
+}
+
+/// A stored session with one field, and its id.
+async fn stored<S: SessionStore>(
+    sessions: &Sessions<S>,
+    field: &str,
+    value: &'static str,
+) -> SessionId {
+    let mut session = Session::absent();
+    session.set_bytes(field, value).unwrap();
+    assert_eq!(sessions.commit(&mut session).await.unwrap(), Saved::Created);
+    session.id().unwrap().clone()
+}
+
+fn text(session: &Session, field: &str) -> Option<String> {
+    session
+        .get_bytes(field)
+        .map(|value| String::from_utf8(value.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_session_goes_through_its_states() {
+    let sessions = memory();
+    let mut session = Session::absent();
+    assert_eq!(session.state(), State::Absent);
+    assert_eq!(
+        sessions.commit(&mut session).await.unwrap(),
+        Saved::Unchanged
+    );
+    assert!(session.id().is_none());
+
+    session.set_bytes("a", "1").unwrap();
+    assert_eq!(session.state(), State::Dirty);
+    assert_eq!(sessions.commit(&mut session).await.unwrap(), Saved::Created);
+    assert_eq!(session.state(), State::Clean);
+    assert_eq!(
+        sessions.commit(&mut session).await.unwrap(),
+        Saved::Unchanged
+    );
+
+    session.set_bytes("a", "1").unwrap();
+    assert_eq!(session.state(), State::Clean, "it is there already");
+    session.set_bytes("b", "2").unwrap();
+    assert_eq!(session.state(), State::Dirty);
+    assert_eq!(sessions.commit(&mut session).await.unwrap(), Saved::Written);
+
+    let old = session.id().unwrap().clone();
+    session.rotate();
+    assert_eq!(session.state(), State::Rotated);
+    assert_eq!(sessions.commit(&mut session).await.unwrap(), Saved::Rotated);
+    assert_eq!(session.state(), State::Clean);
+    assert_ne!(session.id().unwrap().key(), old.key());
+    assert_eq!(text(&session, "b").unwrap(), "2");
+
+    session.destroy();
+    assert_eq!(session.state(), State::Destroyed);
+    assert_eq!(
+        sessions.commit(&mut session).await.unwrap(),
+        Saved::Destroyed
+    );
+    assert_eq!(session.state(), State::Destroyed);
+    assert_eq!(
+        sessions.commit(&mut session).await.unwrap(),
+        Saved::Destroyed
+    );
+    assert!(session.id().is_none());
+}
+
+#[tokio::test]
+async fn a_session_that_was_dropped_without_a_commit_left_no_trace() {
+    let sessions = memory();
+    let id = stored(&sessions, "a", "1").await;
+    let mut failed = sessions.open(id.clone()).await.unwrap();
+    failed.set_bytes("a", "2").unwrap();
+    failed.rotate();
+    drop(failed);
+    let session = sessions.open(id).await.unwrap();
+    assert_eq!(text(&session, "a").unwrap(), "1");
+    assert!(!session.is_superseded());
+}
+
+#[tokio::test]
+async fn fields_are_set_read_removed_and_listed() {
+    let sessions = memory();
+    let id = stored(&sessions, "b", "1").await;
+    let mut session = sessions.open(id.clone()).await.unwrap();
+    session.set_bytes("a", "2").unwrap();
+    session.set_bytes("c", "3").unwrap();
+    assert!(session.remove("c"));
+    assert!(!session.remove("c"));
+    assert!(session.remove("b"));
+    assert_eq!(session.names().collect::<Vec<_>>(), ["a"]);
+    assert_eq!(sessions.commit(&mut session).await.unwrap(), Saved::Written);
+
+    let mut session = sessions.open(id.clone()).await.unwrap();
+    assert_eq!(session.names().collect::<Vec<_>>(), ["a"]);
+    session.clear();
+    session.set_bytes("d", "4").unwrap();
+    assert_eq!(text(&session, "a"), None);
+    assert_eq!(sessions.commit(&mut session).await.unwrap(), Saved::Written);
+    let session = sessions.open(id).await.unwrap();
+    assert_eq!(session.names().collect::<Vec<_>>(), ["d"]);
+}
+
+#[tokio::test]
+async fn set_and_removed_within_a_request_is_nothing_to_store() {
+    let sessions = memory();
+    let mut session = Session::absent();
+    session.set_bytes("a", "1").unwrap();
+    session.remove("a");
+    assert_eq!(session.state(), State::Absent);
+    assert_eq!(
+        sessions.commit(&mut session).await.unwrap(),
+        Saved::Unchanged
+    );
+    assert_eq!(sessions.store().stats().created, 0);
+}
+
+#[test]
+fn a_name_is_neither_empty_nor_too_long() {
+    let mut session = Session::absent();
+    assert!(matches!(
+        session.set_bytes("", "x"),
+        Err(FieldError::Name { len: 0 })
+    ));
+    assert!(session.set_bytes(&"n".repeat(255), "x").is_ok());
+    assert!(matches!(
+        session.set_bytes(&"n".repeat(256), "x"),
+        Err(FieldError::Name { len: 256 })
+    ));
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn typed_fields_come_back_as_their_type_or_as_an_error() {
+    let mut session = Session::absent();
+    session.set("cart", &[("hammer", 2)]).unwrap();
+    let cart: Vec<(String, u32)> = session.get("cart").unwrap().unwrap();
+    assert_eq!(cart, [("hammer".to_owned(), 2)]);
+    assert_eq!(session.get::<u64>("absent").unwrap(), None);
+    let wrong = session.get::<u64>("cart").unwrap_err();
+    assert!(matches!(&wrong, FieldError::Decode { name, .. } if &**name == "cart"));
+    assert_eq!(wrong.retry().safety, Safety::Never);
+    let unkeyable = std::collections::BTreeMap::from([(vec![1], 1)]);
+    assert!(matches!(
+        session.set("map", &unkeyable),
+        Err(FieldError::Encode { .. })
+    ));
+}
+
+/// N requests at once, each with a field of its own: all are there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_requests_lose_no_field() {
+    for n in [2, 32, 256] {
+        let sessions = memory();
+        let id = stored(&sessions, "seed", "x").await;
+        let barrier = Arc::new(Barrier::new(n));
+        let requests: Vec<_> = (0..n)
+            .map(|i| {
+                let (sessions, barrier, id) =
+                    (Arc::clone(&sessions), Arc::clone(&barrier), id.clone());
+                tokio::spawn(async move {
+                    let mut session = sessions.open(id).await.unwrap();
+                    session.set_bytes(&format!("field {i}"), "set").unwrap();
+                    barrier.wait().await;
+                    assert_eq!(sessions.commit(&mut session).await.unwrap(), Saved::Written);
+                })
+            })
+            .collect();
+        for request in requests {
+            request.await.unwrap();
+        }
+        let session = sessions.open(id).await.unwrap();
+        assert_eq!(session.names().count(), n + 1);
+        assert!(
+            sessions.store().stats().conflicts as usize >= n - 1,
+            "nothing was concurrent"
+        );
+    }
+}
+
+/// N requests at once count the same field up: the sum is exact.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_updates_of_one_field_add_up() {
+    for n in [2, 32, 256_usize] {
+        let sessions = memory();
+        let id = stored(&sessions, "count", "0").await;
+        let barrier = Arc::new(Barrier::new(n));
+        let requests: Vec<_> = (0..n)
+            .map(|_| {
+                let (sessions, barrier, id) =
+                    (Arc::clone(&sessions), Arc::clone(&barrier), id.clone());
+                tokio::spawn(async move {
+                    let mut session = sessions.open(id).await.unwrap();
+                    barrier.wait().await;
+                    let count_up = |session: &mut Session| {
+                        let count: usize = text(session, "count").unwrap().parse().unwrap();
+                        session.set_bytes("count", (count + 1).to_string()).unwrap();
+                        count + 1
+                    };
+                    sessions.update(&mut session, count_up).await.unwrap().0
+                })
+            })
+            .collect();
+        let mut results = Vec::new();
+        for request in requests {
+            results.push(request.await.unwrap());
+        }
+        results.sort_unstable();
+        assert_eq!(
+            results,
+            (1..=n).collect::<Vec<_>>(),
+            "each request saw a number of its own"
+        );
+        let session = sessions.open(id).await.unwrap();
+        assert_eq!(text(&session, "count").unwrap(), n.to_string());
+    }
+}
+
+#[tokio::test]
+async fn of_two_changes_of_one_field_the_later_commit_stays() {
+    let sessions = memory();
+    let id = stored(&sessions, "a", "0").await;
+    let mut one = sessions.open(id.clone()).await.unwrap();
+    let mut two = sessions.open(id.clone()).await.unwrap();
+    one.set_bytes("a", "one").unwrap();
+    two.set_bytes("a", "two").unwrap();
+    assert_eq!(sessions.commit(&mut two).await.unwrap(), Saved::Written);
+    assert_eq!(sessions.commit(&mut one).await.unwrap(), Saved::Written);
+    assert_eq!(text(&sessions.open(id).await.unwrap(), "a").unwrap(), "one");
+}
+
+#[tokio::test]
+async fn changes_before_an_update_are_kept_in_every_run() {
+    let sessions = memory();
+    let id = stored(&sessions, "a", "0").await;
+    let mut session = sessions.open(id.clone()).await.unwrap();
+    session.set_bytes("before", "kept").unwrap();
+    let mut other = sessions.open(id.clone()).await.unwrap();
+    other.set_bytes("other", "first").unwrap();
+    assert_eq!(sessions.commit(&mut other).await.unwrap(), Saved::Written);
+    let mut runs = 0;
+    let change = |session: &mut Session| {
+        runs += 1;
+        session
+            .set_bytes("seen", text(session, "other").unwrap_or_default())
+            .unwrap();
+    };
+    let ((), saved) = sessions.update(&mut session, change).await.unwrap();
+    assert_eq!((runs, saved), (2, Saved::Written));
+    let session = sessions.open(id).await.unwrap();
+    assert_eq!(text(&session, "seen").unwrap(), "first");
+    assert_eq!(text(&session, "before").unwrap(), "kept");
+}
+
+/// A request is under way when the user logs out.
+#[tokio::test]
+async fn logout_cannot_be_undone() {
+    let sessions = memory();
+    let id = stored(&sessions, "user", "42").await;
+    for rotate in [false, true] {
+        let id = if rotate {
+            stored(&sessions, "user", "42").await
+        } else {
+            id.clone()
+        };
+        let mut late = sessions.open(id.clone()).await.unwrap();
+        let mut logout = sessions.open(id.clone()).await.unwrap();
+        logout.destroy();
+        assert_eq!(
+            sessions.commit(&mut logout).await.unwrap(),
+            Saved::Destroyed
+        );
+
+        late.set_bytes("cart", "saw").unwrap();
+        if rotate {
+            late.rotate();
+        }
+        let error = sessions.commit(&mut late).await.unwrap_err();
+        assert!(matches!(error, CommitError::Gone));
+        assert_eq!(error.retry().safety, Safety::Never);
+        assert_eq!(late.state(), State::Destroyed);
+        // The second try neither revives it nor makes another session.
+        assert_eq!(sessions.commit(&mut late).await.unwrap(), Saved::Destroyed);
+        assert_eq!(sessions.open(id).await.unwrap().state(), State::Absent);
+    }
+    assert_eq!(sessions.store().stats().created, 2);
+}
+
+#[tokio::test]
+async fn an_id_that_was_never_issued_is_not_adopted() {
+    let sessions = memory();
+    let planted = SessionId::from_secret_bytes([7; 32]);
+    let mut session = sessions.open(planted.clone()).await.unwrap();
+    assert_eq!(session.state(), State::Absent);
+    session.set_bytes("user", "42").unwrap();
+    assert_eq!(sessions.commit(&mut session).await.unwrap(), Saved::Created);
+    assert_ne!(session.id().unwrap().key(), planted.key());
+    assert_eq!(sessions.open(planted).await.unwrap().state(), State::Absent);
+}
+
+#[tokio::test]
+async fn after_a_rotation_the_old_id_reads_what_was_before_and_writes_nothing() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let sessions = Sessions::new(store, Policy::default());
+    let old = stored(&sessions, "cart", "saw").await;
+    let mut parallel = sessions.open(old.clone()).await.unwrap();
+    let mut login = sessions.open(old.clone()).await.unwrap();
+    login.set_bytes("user", "42").unwrap();
+    login.rotate();
+    assert_eq!(sessions.commit(&mut login).await.unwrap(), Saved::Rotated);
+
+    // One that was under way, and one that arrives within the grace.
+    parallel.set_bytes("cart", "hammer").unwrap();
+    assert!(matches!(
+        sessions.commit(&mut parallel).await,
+        Err(CommitError::Superseded)
+    ));
+    let mut arrives = sessions.open(old.clone()).await.unwrap();
+    assert!(arrives.is_superseded());
+    assert_eq!(text(&arrives, "cart").unwrap(), "saw");
+    assert_eq!(
+        text(&arrives, "user"),
+        None,
+        "the old id never has the new privileges"
+    );
+    arrives.rotate();
+    assert!(matches!(
+        sessions.commit(&mut arrives).await,
+        Err(CommitError::Superseded)
+    ));
+
+    clock.advance(Duration::from_secs(11));
+    assert_eq!(sessions.open(old).await.unwrap().state(), State::Absent);
+    let new = sessions.open(login.id().unwrap().clone()).await.unwrap();
+    assert_eq!(
+        (text(&new, "user").unwrap(), text(&new, "cart").unwrap()),
+        ("42".into(), "saw".into())
+    );
+}
+
+#[tokio::test]
+async fn a_logout_with_the_old_id_within_the_grace_ends_the_session() {
+    let sessions = memory();
+    let old = stored(&sessions, "a", "1").await;
+    let mut rotated = sessions.open(old.clone()).await.unwrap();
+    rotated.rotate();
+    assert_eq!(sessions.commit(&mut rotated).await.unwrap(), Saved::Rotated);
+    let mut logout = sessions.open(old).await.unwrap();
+    logout.destroy();
+    assert_eq!(
+        sessions.commit(&mut logout).await.unwrap(),
+        Saved::Destroyed
+    );
+    let new = rotated.id().unwrap().clone();
+    assert_eq!(sessions.open(new).await.unwrap().state(), State::Absent);
+}
+
+#[tokio::test]
+async fn use_prolongs_a_session_up_to_its_absolute_end_and_is_seldom_written() {
+    let clock = ManualClock::new();
+    let minute = Duration::from_secs(60);
+    let store = Counting::new(MemoryStore::builder().clock(clock.clone()).build());
+    let policy = Policy::default().idle(minute * 20).absolute(minute * 60);
+    let sessions = Sessions::new(store, policy);
+    let id = stored(&sessions, "a", "1").await;
+    // A request a second for an hour less a minute.
+    let mut moves = 0;
+    let mut left = Duration::ZERO;
+    for _ in 0..59 * 60 {
+        clock.advance(Duration::from_secs(1));
+        let session = sessions.open(id.clone()).await.unwrap();
+        let remaining = session.remaining().unwrap();
+        moves += usize::from(remaining.idle > left);
+        left = remaining.idle;
+    }
+    assert!(moves <= 60, "{moves} moves in three idle windows");
+    assert_eq!(sessions.store().writes(), 1, "the session was only read");
+    clock.advance(minute);
+    assert_eq!(sessions.open(id).await.unwrap().state(), State::Absent);
+}
+
+#[tokio::test]
+async fn an_unused_session_ends() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let sessions = Sessions::new(store, Policy::default());
+    let id = stored(&sessions, "a", "1").await;
+    clock.advance(Duration::from_secs(30 * 60 - 1));
+    let mut session = sessions.open(id.clone()).await.unwrap();
+    assert_eq!(session.state(), State::Clean);
+    clock.advance(Duration::from_secs(30 * 60));
+    assert_eq!(sessions.open(id).await.unwrap().state(), State::Absent);
+    session.set_bytes("a", "2").unwrap();
+    assert!(matches!(
+        sessions.commit(&mut session).await,
+        Err(CommitError::Gone)
+    ));
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_there_costs_no_store_call() {
+    let sessions = Sessions::new(Counting::new(MemoryStore::new()), Policy::default());
+    let mut session = Session::absent();
+    session.rotate();
+    assert_eq!(
+        sessions.commit(&mut session).await.unwrap(),
+        Saved::Unchanged
+    );
+    session.destroy();
+    assert_eq!(
+        sessions.commit(&mut session).await.unwrap(),
+        Saved::Destroyed
+    );
+    assert_eq!(sessions.store().calls(), 0);
+}
+
+/// A store that fails is not a store without the session.
+#[tokio::test]
+async fn a_failing_store_is_an_error_and_never_an_empty_session() {
+    let sessions = Sessions::new(Counting::new(MemoryStore::new()), Policy::default());
+    let id = stored(&sessions, "a", "1").await;
+    sessions.store().fail_with(Some(ErrorKind::Unavailable));
+    let error = sessions.open(id.clone()).await.unwrap_err();
+    assert!(matches!(&error, OpenError::Store(error) if error.kind() == ErrorKind::Unavailable));
+    assert_eq!(error.retry().safety, Safety::Safe);
+
+    sessions.store().fail_with(None);
+    let mut session = sessions.open(id.clone()).await.unwrap();
+    session.set_bytes("b", "2").unwrap();
+    sessions.store().fail_with(Some(ErrorKind::Interrupted));
+    let error = sessions.commit(&mut session).await.unwrap_err();
+    assert_eq!(error.retry().safety, Safety::IfIdempotent);
+    sessions.store().fail_with(None);
+    assert_eq!(
+        sessions.commit(&mut session).await.unwrap(),
+        Saved::Written,
+        "the changes were kept"
+    );
+    assert_eq!(text(&sessions.open(id).await.unwrap(), "b").unwrap(), "2");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_an_error_and_is_not_written_over() {
+    let sessions = memory();
+    let lifetime = Lifetime::new(Duration::MAX, Duration::MAX);
+    for (payload, expected) in [
+        (&b"\xffgarbage"[..], PayloadError::Newer { format: 255 }),
+        (&b"\x00"[..], PayloadError::Corrupt),
+        (&b""[..], PayloadError::Corrupt),
+    ] {
+        let id = SessionId::random().unwrap();
+        let outcome = sessions
+            .store()
+            .create(&id.key(), Record::new(payload, lifetime))
+            .await
+            .unwrap();
+        assert_eq!(outcome, CreateOutcome::Created(Version::FIRST));
+        let error = sessions.open(id.clone()).await.unwrap_err();
+        assert!(matches!(error, OpenError::Payload(error) if error == expected));
+        let entry = sessions
+            .store()
+            .load(&id.key(), Slide::No)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(entry.payload, payload);
+    }
+
+    // Another program writes it between the load and the commit.
+    let id = stored(&sessions, "a", "1").await;
+    let mut session = sessions.open(id.clone()).await.unwrap();
+    session.set_bytes("a", "2").unwrap();
+    let foreign = Record::new(&b"\x00"[..], lifetime);
+    let outcome = sessions
+        .store()
+        .commit(&id.key(), Version::FIRST, foreign)
+        .await
+        .unwrap();
+    assert_eq!(outcome, CommitOutcome::Committed(Version(2)));
+    let error = sessions.commit(&mut session).await.unwrap_err();
+    assert!(matches!(error, CommitError::Payload(PayloadError::Corrupt)));
+}
+
+#[tokio::test]
+async fn a_session_too_large_for_the_policy_is_refused_and_stays_as_it_was() {
+    let sessions = Sessions::new(MemoryStore::new(), Policy::default().max_len(100));
+    let id = stored(&sessions, "a", "1").await;
+    let mut session = sessions.open(id.clone()).await.unwrap();
+    session.set_bytes("b", vec![0; 100]).unwrap();
+    let error = sessions.commit(&mut session).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            CommitError::TooLarge {
+                len: 115,
+                limit: 100
+            }
+        ),
+        "{error:?}"
+    );
+    session.set_bytes("b", "2").unwrap();
+    assert_eq!(sessions.commit(&mut session).await.unwrap(), Saved::Written);
+}
+
+#[tokio::test]
+async fn a_schema_number_is_stored_and_never_lowered() {
+    let store = Arc::new(MemoryStore::new());
+    let newer = Sessions::new(Arc::clone(&store), Policy::default().schema(2));
+    let older = Sessions::new(Arc::clone(&store), Policy::default().schema(1));
+    let id = stored(&newer, "a", "1").await;
+    let mut session = older.open(id.clone()).await.unwrap();
+    assert_eq!(session.schema(), 2);
+    session.set_bytes("a", "2").unwrap();
+    assert_eq!(older.commit(&mut session).await.unwrap(), Saved::Written);
+    assert_eq!(newer.open(id).await.unwrap().schema(), 2);
+}
+
+#[tokio::test]
+async fn a_commit_gives_up_after_its_attempts_and_can_be_tried_again() {
+    let policy = Policy::default().attempts(NonZeroU32::new(3).unwrap());
+    let sessions = Sessions::new(Counting::new(MemoryStore::new()), policy);
+    let id = stored(&sessions, "a", "1").await;
+    let mut session = sessions.open(id.clone()).await.unwrap();
+    session.set_bytes("b", "2").unwrap();
+    sessions.store().interfere(3);
+    let error = sessions.commit(&mut session).await.unwrap_err();
+    assert!(matches!(error, CommitError::Contended { attempts: 3 }));
+    assert_eq!(error.retry().safety, Safety::Safe);
+    sessions.store().interfere(2);
+    assert_eq!(sessions.commit(&mut session).await.unwrap(), Saved::Written);
+    assert_eq!(text(&sessions.open(id).await.unwrap(), "b").unwrap(), "2");
+}
+
+#[tokio::test]
+async fn seeded_ids_repeat() {
+    let first = Sessions::new(MemoryStore::new(), Policy::default()).with_seeded_ids(7);
+    let second = Sessions::new(MemoryStore::new(), Policy::default()).with_seeded_ids(7);
+    let (a, b) = (
+        stored(&first, "a", "1").await,
+        stored(&second, "a", "1").await,
+    );
+    assert_eq!(a.key(), b.key());
+    assert_ne!(stored(&first, "a", "1").await.key(), a.key());
+}
+
+/// Futures dropped at every point at which they can be: the commit is whole or absent, and committing again finishes it.
+#[test]
+fn a_dropped_commit_is_finished_by_the_next() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    for rotate in [false, true] {
+        for polls in 1..8 {
+            let sessions = Sessions::new(Pausing(MemoryStore::new()), Policy::default());
+            let id = runtime.block_on(stored(&sessions, "a", "1"));
+            let mut session = runtime.block_on(sessions.open(id.clone())).unwrap();
+            session.set_bytes("b", "2").unwrap();
+            if rotate {
+                session.rotate();
+            }
+            let completed = polled(polls, sessions.commit(&mut session));
+            if completed.is_none() {
+                session.set_bytes("c", "3").unwrap();
+                let saved = runtime.block_on(sessions.commit(&mut session)).unwrap();
+                let expected = if rotate {
+                    Saved::Rotated
+                } else {
+                    Saved::Written
+                };
+                assert_eq!(saved, expected, "dropped after {polls} polls");
+                assert_eq!(text(&session, "c").unwrap(), "3");
+            }
+            let id = session.id().unwrap().clone();
+            let reopened = runtime.block_on(sessions.open(id)).unwrap();
+            assert_eq!(text(&reopened, "b").unwrap(), "2");
+            assert_eq!(text(&reopened, "c").is_some(), completed.is_none());
+            assert_eq!(sessions.store().0.stats().rotated, u64::from(rotate));
+        }
+    }
+}
+
+#[test]
+fn a_dropped_deletion_is_finished_by_the_next_and_a_dropped_open_harms_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    for polls in 1..4 {
+        let sessions = Sessions::new(Pausing(MemoryStore::new()), Policy::default());
+        let id = runtime.block_on(stored(&sessions, "a", "1"));
+        drop(polled(polls, sessions.open(id.clone())));
+        let mut session = runtime.block_on(sessions.open(id.clone())).unwrap();
+        assert_eq!(session.state(), State::Clean);
+        session.destroy();
+        drop(polled(polls, sessions.commit(&mut session)));
+        assert_eq!(
+            runtime.block_on(sessions.commit(&mut session)).unwrap(),
+            Saved::Destroyed
+        );
+        assert_eq!(
+            runtime.block_on(sessions.open(id)).unwrap().state(),
+            State::Absent
+        );
+    }
+}
+
+#[test]
+fn a_dropped_update_happened_as_a_whole_or_not_at_all() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    for polls in 1..6 {
+        let sessions = Sessions::new(Pausing(MemoryStore::new()), Policy::default());
+        let id = runtime.block_on(stored(&sessions, "a", "1"));
+        let mut session = runtime.block_on(sessions.open(id.clone())).unwrap();
+        let both = |session: &mut Session| {
+            session.set_bytes("a", "2").unwrap();
+            session.set_bytes("b", "2").unwrap();
+        };
+        drop(polled(polls, sessions.update(&mut session, both)));
+        let session = runtime.block_on(sessions.open(id)).unwrap();
+        let seen = (text(&session, "a").unwrap(), text(&session, "b"));
+        assert!(
+            seen == ("1".into(), None) || seen == ("2".into(), Some("2".into())),
+            "{seen:?}"
+        );
+    }
+}
+
+/// The outcome of a future that is polled at most so often, and then dropped.
+fn polled<F: Future>(times: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    (0..times).find_map(|_| match future.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(output) => Some(output),
+        std::task::Poll::Pending => None,
+    })
+}
+
+/// A store that waits once before and once after each call.
+struct Pausing(MemoryStore);
+
+/// Pending once, waking its task at once.
+async fn pause() {
+    let mut paused = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut paused, true) {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+async fn slowly<T>(call: impl Future<Output = T>) -> T {
+    pause().await;
+    let answer = call.await;
+    pause().await;
+    answer
+}
+
+impl SessionStore for Pausing {
+    async fn create(&self, key: &SessionKey, record: Record) -> Result<CreateOutcome, StoreError> {
+        slowly(self.0.create(key, record)).await
+    }
+    async fn load(&self, key: &SessionKey, slide: Slide) -> Result<Option<Entry>, StoreError> {
+        slowly(self.0.load(key, slide)).await
+    }
+    async fn commit(
+        &self,
+        key: &SessionKey,
+        expected: Version,
+        record: Record,
+    ) -> Result<CommitOutcome, StoreError> {
+        slowly(self.0.commit(key, expected, record)).await
+    }
+    async fn rotate(
+        &self,
+        old: &SessionKey,
+        new: &SessionKey,
+        expected: Version,
+        record: Record,
+        grace: Duration,
+    ) -> Result<RotateOutcome, StoreError> {
+        slowly(self.0.rotate(old, new, expected, record, grace)).await
+    }
+    async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        slowly(self.0.delete(key)).await
+    }
+}
+
+/// A store that counts its calls, fails when told to, and lets another writer in before a commit.
+struct Counting<C> {
+    inner: MemoryStore<C>,
+    calls: AtomicUsize,
+    writes: AtomicUsize,
+    interferences: AtomicUsize,
+    failure: Mutex<Option<ErrorKind>>,
+}
+
+impl<C: Clock> Counting<C> {
+    fn new(inner: MemoryStore<C>) -> Self {
+        Counting {
+            inner,
+            calls: AtomicUsize::new(0),
+            writes: AtomicUsize::new(0),
+            interferences: AtomicUsize::new(0),
+            failure: Mutex::new(None),
+        }
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    fn writes(&self) -> usize {
+        self.writes.load(Ordering::SeqCst)
+    }
+
+    fn fail_with(&self, failure: Option<ErrorKind>) {
+        *self.failure.lock().unwrap() = failure;
+    }
+
+    fn interfere(&self, times: usize) {
+        self.interferences.store(times, Ordering::SeqCst);
+    }
+
+    fn count(&self, is_write: bool) -> Result<(), StoreError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.writes
+            .fetch_add(usize::from(is_write), Ordering::SeqCst);
+        self.failure
+            .lock()
+            .unwrap()
+            .map_or(Ok(()), |kind| Err(StoreError::new(kind)))
+    }
+}
+
+impl<C: Clock + Send + Sync> SessionStore for Counting<C> {
+    async fn create(&self, key: &SessionKey, record: Record) -> Result<CreateOutcome, StoreError> {
+        self.count(true)?;
+        self.inner.create(key, record).await
+    }
+    async fn load(&self, key: &SessionKey, slide: Slide) -> Result<Option<Entry>, StoreError> {
+        self.count(false)?;
+        self.inner.load(key, slide).await
+    }
+    async fn commit(
+        &self,
+        key: &SessionKey,
+        expected: Version,
+        record: Record,
+    ) -> Result<CommitOutcome, StoreError> {
+        self.count(true)?;
+        let left = |times: usize| times.checked_sub(1);
+        if self
+            .interferences
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left)
+            .is_ok()
+        {
+            let other = self.inner.load(key, Slide::No).await?.unwrap();
+            let write = Record::new(other.payload, other.remaining);
+            let outcome = self.inner.commit(key, other.version, write).await?;
+            assert!(matches!(outcome, CommitOutcome::Committed(_)));
+        }
+        self.inner.commit(key, expected, record).await
+    }
+    async fn rotate(
+        &self,
+        old: &SessionKey,
+        new: &SessionKey,
+        expected: Version,
+        record: Record,
+        grace: Duration,
+    ) -> Result<RotateOutcome, StoreError> {
+        self.count(true)?;
+        self.inner.rotate(old, new, expected, record, grace).await
+    }
+    async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        self.count(true)?;
+        self.inner.delete(key).await
+    }
+}
