@@ -117,17 +117,16 @@ impl Builder {
         let keying = Keying::new(self.hash, self.rule, self.slot_count)?;
         let shards = checked_shards(self.shards)?;
         let epoch = self.version;
-        let holders = (0..self.slot_count)
-            .map(|number| {
-                let owner = owner_of(Slot(number), self.slot_count, &shards)?;
-                Ok(Holder { epoch, owner })
-            })
-            .collect::<Result<_, MapError>>()?;
+        let mut holders = Vec::with_capacity(self.slot_count as usize);
+        for number in 0..self.slot_count {
+            let owner = owner_of(Slot(number), self.slot_count, &shards)?;
+            holders.push(Holder { epoch, owner });
+        }
         let map = ShardMap {
             version: self.version,
             keying,
             shards,
-            holders,
+            holders: holders.into_boxed_slice(),
             moving: BTreeMap::new(),
         };
         map.checked()
