@@ -289,7 +289,9 @@ where
     {
         let hash = self.hasher.hash_one(key);
         let now = self.now();
-        let contents = self.shard(hash).lock();
+        let mut gone = Evicted::new();
+        let mut contents = self.shard(hash).lock();
+        contents.lru.observe(now, &mut gone);
         let found = contents.lru.find(hash, key);
         contents.lru.peek(found, now).map(read)
     }

@@ -25,9 +25,9 @@
 //!    any instant. Room is made before an entry is stored. Capacity zero stores nothing.
 //! 2. **Freshness.** After an insert or a remove has returned, no call that starts later gets what was there before,
 //!    nor what was loaded before. A key is found by its `Eq`; two keys of one hash never get each other's value.
-//! 3. **Expiry.** A value whose time is over, by the clock the cache was given, is not returned, and does not come
-//!    back when the clock steps back: time stands still then until the clock has caught up. A time that does not fit
-//!    the clock is forever.
+//! 3. **Expiry.** A value whose time is over, by the clock the cache was given, is not returned. One that a call
+//!    found to be over does not come back when the clock steps back: time stands still then, for all keys of the
+//!    shard, until the clock has caught up. A time that does not fit the clock is forever.
 //! 4. **One load a key**, however many threads and tasks ask, also if the load panics or is dropped.
 //! 5. **No lock is held while user code runs**, but for the `Eq` of keys and the `Clone` of values, for which a call
 //!    back into a cache panics where it might have waited for ever. A panic in user code leaves the cache whole.

@@ -136,7 +136,8 @@ where
         self.lru.lookup(found, &mut gone)
     }
 
-    /// The value of a key, without counting as a use.
+    /// The value of a key, without counting as a use. It changes nothing at all: other than by `get`, a value that
+    /// this found over may be seen again by one who looks after the clock has stepped back.
     pub fn peek<Q>(&self, key: &Q) -> Option<&V>
     where
         Q: Hash + Equivalent<K> + ?Sized,

@@ -5,6 +5,7 @@ use core::hash::{BuildHasher, Hash};
 use purlin_core::Clock;
 
 use super::Cache;
+use crate::insertion::Evicted;
 use crate::lru::Entry;
 
 /// # Walks
@@ -69,7 +70,9 @@ where
         let shard = self.shards.get(shard_idx)?;
         let now = self.now();
         let mut batch = Vec::with_capacity(BATCH);
+        let mut gone = Evicted::new();
         let mut contents = shard.lock();
+        contents.lru.observe(now, &mut gone);
         if position.slot == 0 && walk == Walk::Judging {
             contents.flights.overtake_all();
         }

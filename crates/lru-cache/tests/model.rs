@@ -1,0 +1,546 @@
+//! The cache beside a naive one: a list that is searched from end to end.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod common;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use common::HandClock;
+use proptest::collection::vec;
+use proptest::prelude::*;
+#[cfg(feature = "std")]
+use purlin_lru_cache::Cache;
+use purlin_lru_cache::{Builder, Cause, Inserted, Outcome, unsync};
+
+/// Times are whole steps, and lifetimes end half a step before one. So what is over is over by more than a tick of
+/// the timer wheel, and a sweep must find it.
+const STEP: u64 = 1 << 21;
+
+#[derive(Clone, Copy, Debug)]
+struct Value {
+    id: u32,
+    weight: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Get(u8),
+    Peek(u8),
+    Insert(u8, usize),
+    /// With a time to live of its own, in steps.
+    InsertFor(u8, usize, u64),
+    Remove(u8),
+    /// Keeps the keys that leave this remainder when divided by 3.
+    Retain(u8),
+    Clear,
+    /// Moves the clock by so many steps, either way.
+    Turn(i64),
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let key = 0u8..12;
+    let weight = prop_oneof![8 => 0usize..4, 1 => 4usize..40, 1 => Just(usize::MAX)];
+    let steps = prop_oneof![8 => 0u64..12, 1 => Just(u64::MAX)];
+    let op = prop_oneof![
+        8 => key.clone().prop_map(Op::Get),
+        2 => key.clone().prop_map(Op::Peek),
+        8 => (key.clone(), weight.clone()).prop_map(|(key, weight)| Op::Insert(key, weight)),
+        4 => (key.clone(), weight, steps).prop_map(|(key, weight, steps)| Op::InsertFor(key, weight, steps)),
+        3 => key.prop_map(Op::Remove),
+        1 => (0u8..3).prop_map(Op::Retain),
+        1 => Just(Op::Clear),
+        3 => (-3i64..8).prop_map(Op::Turn),
+    ];
+    vec(op, 1..120)
+}
+
+#[derive(Clone, Debug)]
+struct Settings {
+    capacity: usize,
+    /// Whether values weigh what they say, or one each.
+    by_weight: bool,
+    /// In steps.
+    time_to_live: Option<u64>,
+    time_to_idle: Option<u64>,
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let capacity = prop_oneof![6 => 0usize..10, 1 => Just(usize::MAX), 1 => Just(usize::MAX - 1)];
+    let lasts = || proptest::option::of(prop_oneof![8 => 0u64..10, 1 => Just(u64::MAX)]);
+    (capacity, any::<bool>(), lasts(), lasts()).prop_map(
+        |(capacity, by_weight, time_to_live, time_to_idle)| Settings {
+            capacity,
+            by_weight,
+            time_to_live,
+            time_to_idle,
+        },
+    )
+}
+
+/// So many steps less a half, zero for none, and forever for the most.
+fn lasts(steps: u64) -> Duration {
+    match steps {
+        u64::MAX => Duration::MAX,
+        0 => Duration::ZERO,
+        steps => Duration::from_nanos(steps * STEP - STEP / 2),
+    }
+}
+
+/// The tick `steps` after `now`, `u64::MAX` for never.
+fn ends(now: u64, steps: Option<u64>) -> u64 {
+    match steps {
+        None | Some(u64::MAX) => u64::MAX,
+        Some(0) => now,
+        Some(steps) => now + steps * STEP - STEP / 2,
+    }
+}
+
+struct Entry {
+    key: u8,
+    value: Value,
+    weight: usize,
+    dies_at: u64,
+    idle_at: u64,
+}
+
+/// What the cache should be.
+struct Naive {
+    settings: Settings,
+    /// Newest first.
+    entries: VecDeque<Entry>,
+    /// The latest time seen.
+    now: u64,
+    /// Whether time matters yet: it is not looked at before anything can have a deadline.
+    timed: bool,
+    counts: Counts,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    hits: u64,
+    misses: u64,
+    insertions: u64,
+    rejections: u64,
+    evictions: u64,
+    expirations: u64,
+    removals: u64,
+}
+
+/// What an insert did, in a form that can be compared.
+#[derive(Debug, PartialEq, Eq)]
+struct Done {
+    is_stored: bool,
+    previous: Option<u32>,
+    evicted: Vec<(u8, u32)>,
+}
+
+impl Naive {
+    fn new(settings: Settings) -> Self {
+        Naive {
+            timed: settings.time_to_live.is_some() || settings.time_to_idle.is_some(),
+            settings,
+            entries: VecDeque::new(),
+            now: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Time passes, never backwards, and takes what is over.
+    fn observe(&mut self, now: u64) {
+        if !self.timed {
+            return;
+        }
+        self.now = self.now.max(now);
+        let before = self.entries.len();
+        let now = self.now;
+        self.entries
+            .retain(|entry| entry.dies_at.min(entry.idle_at) > now);
+        self.counts.expirations += (before - self.entries.len()) as u64;
+    }
+
+    fn insert_for(&mut self, key: u8, value: Value, steps: u64, now: u64) -> Done {
+        self.timed = true;
+        self.observe(now);
+        self.insert(key, value, Some(steps))
+    }
+
+    fn weight(&self) -> usize {
+        self.entries.iter().map(|entry| entry.weight).sum()
+    }
+
+    fn take(&mut self, key: u8) -> Option<Entry> {
+        let at = self.entries.iter().position(|entry| entry.key == key)?;
+        self.entries.remove(at)
+    }
+
+    fn get(&mut self, key: u8) -> Option<u32> {
+        let Some(mut entry) = self.take(key) else {
+            self.counts.misses += 1;
+            return None;
+        };
+        self.counts.hits += 1;
+        entry.idle_at = ends(self.now, self.settings.time_to_idle);
+        let id = entry.value.id;
+        self.entries.push_front(entry);
+        Some(id)
+    }
+
+    fn peek(&self, key: u8) -> Option<u32> {
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        Some(entry.value.id)
+    }
+
+    fn insert(&mut self, key: u8, value: Value, own: Option<u64>) -> Done {
+        let previous = self.take(key).map(|entry| entry.value.id);
+        let weight = if self.settings.by_weight {
+            value.weight
+        } else {
+            1
+        };
+        let dies_at = ends(self.now, own.or(self.settings.time_to_live));
+        let idle_at = ends(self.now, self.settings.time_to_idle);
+        let mut evicted = Vec::new();
+        let capacity = self.settings.capacity;
+        let is_stored = capacity > 0 && weight <= capacity && dies_at.min(idle_at) > self.now;
+        if is_stored {
+            while self.weight() > capacity - weight {
+                let oldest = self.entries.pop_back().unwrap();
+                evicted.push((oldest.key, oldest.value.id));
+            }
+            self.entries.push_front(Entry {
+                key,
+                value,
+                weight,
+                dies_at,
+                idle_at,
+            });
+            self.counts.insertions += 1;
+        } else {
+            self.counts.rejections += 1;
+            self.counts.removals += u64::from(previous.is_some());
+        }
+        self.counts.evictions += evicted.len() as u64;
+        Done {
+            is_stored,
+            previous,
+            evicted,
+        }
+    }
+
+    fn remove(&mut self, key: u8) -> Option<u32> {
+        let entry = self.take(key)?;
+        self.counts.removals += 1;
+        Some(entry.value.id)
+    }
+
+    fn retain(&mut self, remainder: u8) {
+        let before = self.entries.len();
+        self.entries.retain(|entry| entry.key % 3 == remainder);
+        self.counts.removals += (before - self.entries.len()) as u64;
+    }
+
+    fn clear(&mut self) {
+        self.counts.removals += self.entries.len() as u64;
+        self.entries.clear();
+    }
+
+    fn contents(&self) -> Vec<(u8, u32)> {
+        let pair = |entry: &Entry| (entry.key, entry.value.id);
+        self.entries.iter().map(pair).collect()
+    }
+}
+
+/// The two caches under one face.
+trait Subject {
+    fn get(&mut self, key: u8) -> Option<u32>;
+    fn peek(&self, key: u8) -> Option<u32>;
+    fn insert(&mut self, key: u8, value: Value) -> Inserted<u8, Value>;
+    fn insert_for(&mut self, key: u8, value: Value, lasts: Duration) -> Inserted<u8, Value>;
+    fn remove(&mut self, key: u8) -> Option<u32>;
+    fn retain(&mut self, remainder: u8);
+    fn clear(&mut self);
+    fn sweep(&mut self, budget: usize) -> bool;
+    /// Newest first if `in_order`.
+    fn contents(&self) -> Vec<(u8, u32)>;
+    fn in_order(&self) -> bool;
+    fn len(&self) -> usize;
+    fn weight(&self) -> usize;
+    fn counts(&self) -> Counts;
+}
+
+macro_rules! subject {
+    ($cache:ty, in_order: $in_order:literal, $pair:expr) => {
+        impl Subject for $cache {
+            fn get(&mut self, key: u8) -> Option<u32> {
+                <$cache>::get(self, &key).map(|value| value.id)
+            }
+            fn peek(&self, key: u8) -> Option<u32> {
+                let value = <$cache>::peek(self, &key).map(|value| value.id);
+                assert_eq!(self.contains(&key), value.is_some());
+                value
+            }
+            fn insert(&mut self, key: u8, value: Value) -> Inserted<u8, Value> {
+                <$cache>::insert(self, key, value)
+            }
+            fn insert_for(
+                &mut self,
+                key: u8,
+                value: Value,
+                lasts: Duration,
+            ) -> Inserted<u8, Value> {
+                <$cache>::insert_for(self, key, value, lasts)
+            }
+            fn remove(&mut self, key: u8) -> Option<u32> {
+                <$cache>::remove(self, &key).map(|value| value.id)
+            }
+            fn retain(&mut self, remainder: u8) {
+                <$cache>::retain(self, |key, _| key % 3 == remainder);
+            }
+            fn clear(&mut self) {
+                <$cache>::clear(self);
+            }
+            fn sweep(&mut self, budget: usize) -> bool {
+                <$cache>::sweep(self, budget)
+            }
+            fn contents(&self) -> Vec<(u8, u32)> {
+                self.iter().map($pair).collect()
+            }
+            fn in_order(&self) -> bool {
+                $in_order
+            }
+            fn len(&self) -> usize {
+                assert_eq!(<$cache>::is_empty(self), <$cache>::len(self) == 0);
+                <$cache>::len(self)
+            }
+            fn weight(&self) -> usize {
+                <$cache>::weight(self)
+            }
+            fn counts(&self) -> Counts {
+                let stats = self.stats();
+                assert_eq!((stats.entries, stats.weight), (self.len(), self.weight()));
+                Counts {
+                    hits: stats.hits,
+                    misses: stats.misses,
+                    insertions: stats.insertions,
+                    rejections: stats.rejections,
+                    evictions: stats.evictions,
+                    expirations: stats.expirations,
+                    removals: stats.removals,
+                }
+            }
+        }
+    };
+}
+
+type Hasher = purlin_core::MapHasher;
+subject!(unsync::Cache<u8, Value, Hasher, HandClock>, in_order: true, |(&key, value): (&u8, &Value)| (key, value.id));
+#[cfg(feature = "std")]
+subject!(Cache<u8, Value, Hasher, HandClock>, in_order: false, |(key, value): (u8, Value)| (key, value.id));
+
+fn unsync(settings: &Settings, clock: &HandClock) -> unsync::Cache<u8, Value, Hasher, HandClock> {
+    let builder = Builder::with_clock(clock.clone());
+    if settings.by_weight {
+        let builder = builder.weight_limit(settings.capacity, |_, value: &Value| value.weight);
+        with_lifetimes(builder, settings).build_unsync()
+    } else {
+        let builder = builder.entry_limit(settings.capacity);
+        with_lifetimes(builder, settings).build_unsync()
+    }
+}
+
+#[cfg(feature = "std")]
+fn shared(
+    settings: &Settings,
+    clock: &HandClock,
+    n_shards: usize,
+) -> Cache<u8, Value, Hasher, HandClock> {
+    let builder = Builder::with_clock(clock.clone()).shards(n_shards);
+    if settings.by_weight {
+        let builder = builder.weight_limit(settings.capacity, |_, value: &Value| value.weight);
+        with_lifetimes(builder, settings).build()
+    } else {
+        let builder = builder.entry_limit(settings.capacity);
+        with_lifetimes(builder, settings).build()
+    }
+}
+
+fn with_lifetimes<K, V, L, S, C>(
+    builder: Builder<K, V, L, S, C>,
+    settings: &Settings,
+) -> Builder<K, V, L, S, C> {
+    let builder = match settings.time_to_live {
+        Some(steps) => builder.time_to_live(lasts(steps)),
+        None => builder,
+    };
+    match settings.time_to_idle {
+        Some(steps) => builder.time_to_idle(lasts(steps)),
+        None => builder,
+    }
+}
+
+fn done(inserted: Inserted<u8, Value>) -> Done {
+    let is_stored = inserted.is_stored();
+    assert!(!matches!(inserted.outcome, Outcome::New) || is_stored);
+    let evicted = inserted
+        .evicted
+        .iter()
+        .inspect(|eviction| assert_eq!(eviction.cause, Cause::Capacity))
+        .map(|eviction| (eviction.key, eviction.value.id))
+        .collect();
+    Done {
+        is_stored,
+        previous: inserted.into_previous().map(|value| value.id),
+        evicted,
+    }
+}
+
+/// Runs operations against both and compares all that can be seen after each.
+fn agree(mut subject: impl Subject, clock: &HandClock, settings: Settings, ops: &[Op]) {
+    let mut naive = Naive::new(settings);
+    for (id, op) in ops.iter().enumerate() {
+        let id = id as u32;
+        match *op {
+            Op::Get(key) => assert_eq!(subject.get(key), naive.get(key), "{op:?}"),
+            Op::Peek(key) => assert_eq!(subject.peek(key), naive.peek(key), "{op:?}"),
+            Op::Insert(key, weight) => {
+                let value = Value { id, weight };
+                let expected = naive.insert(key, value, None);
+                assert_eq!(done(subject.insert(key, value)), expected, "{op:?}");
+            }
+            Op::InsertFor(key, weight, steps) => {
+                let value = Value { id, weight };
+                let expected = naive.insert_for(key, value, steps, clock.nanos());
+                assert_eq!(
+                    done(subject.insert_for(key, value, lasts(steps))),
+                    expected,
+                    "{op:?}"
+                );
+            }
+            Op::Remove(key) => assert_eq!(subject.remove(key), naive.remove(key), "{op:?}"),
+            Op::Retain(remainder) => {
+                subject.retain(remainder);
+                naive.retain(remainder);
+            }
+            Op::Clear => {
+                subject.clear();
+                naive.clear();
+            }
+            Op::Turn(steps) => {
+                clock.turn(steps * STEP as i64);
+                assert!(subject.sweep(usize::MAX));
+                naive.observe(clock.nanos());
+            }
+        }
+        assert_eq!(subject.len(), naive.entries.len(), "after {op:?}");
+        assert_eq!(subject.weight(), naive.weight(), "after {op:?}");
+        assert_eq!(subject.counts(), naive.counts, "after {op:?}");
+        let (mut contents, mut expected) = (subject.contents(), naive.contents());
+        if !subject.in_order() {
+            contents.sort_unstable();
+            expected.sort_unstable();
+        }
+        assert_eq!(contents, expected, "after {op:?}");
+    }
+}
+
+/// Runs operations without sweeping, at any time: whatever is answered is the last value stored and not over, and
+/// the bound holds.
+fn never_lie(mut subject: impl Subject, clock: &HandClock, settings: &Settings, ops: &[Op]) {
+    let mut unbounded = Naive::new(Settings {
+        capacity: usize::MAX,
+        by_weight: false,
+        ..settings.clone()
+    });
+    for (id, op) in ops.iter().enumerate() {
+        let value = |weight| Value {
+            id: id as u32,
+            weight,
+        };
+        match *op {
+            Op::Get(key) => {
+                let answer = subject.get(key);
+                let truth = unbounded.get(key);
+                assert!(
+                    answer.is_none() || answer == truth,
+                    "{op:?}: {answer:?}, not {truth:?}"
+                );
+                if answer.is_none() {
+                    // Lost to the bound, perhaps. It must not come back, so the truth loses it too.
+                    unbounded.take(key);
+                }
+            }
+            Op::Peek(key) => {
+                let answer = subject.peek(key);
+                assert!(answer.is_none() || answer == unbounded.peek(key), "{op:?}");
+            }
+            Op::Insert(key, weight) => {
+                unbounded.insert(key, value(weight), None);
+                if !subject.insert(key, value(weight)).is_stored() {
+                    unbounded.take(key);
+                }
+            }
+            Op::InsertFor(key, weight, steps) => {
+                unbounded.insert_for(key, value(weight), steps, clock.nanos());
+                if !subject
+                    .insert_for(key, value(weight), lasts(steps))
+                    .is_stored()
+                {
+                    unbounded.take(key);
+                }
+            }
+            Op::Remove(key) => {
+                let answer = subject.remove(key);
+                let truth = unbounded.remove(key);
+                assert!(answer.is_none() || answer == truth, "{op:?}");
+            }
+            Op::Retain(remainder) => {
+                subject.retain(remainder);
+                unbounded.retain(remainder);
+            }
+            Op::Clear => {
+                subject.clear();
+                unbounded.clear();
+            }
+            Op::Turn(steps) => {
+                // Also by less than a tick of the wheel.
+                clock.turn(steps * (STEP as i64) / 5);
+                // To be seen at least: a cache cannot know of a time at which nobody called.
+                subject.sweep(0);
+                unbounded.observe(clock.nanos());
+            }
+        }
+        assert!(subject.weight() <= settings.capacity, "after {op:?}");
+        if !settings.by_weight {
+            assert!(subject.len() <= settings.capacity, "after {op:?}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_unsync_cache_agrees_with_the_naive_one(settings in settings(), ops in ops()) {
+        let clock = HandClock::default();
+        agree(unsync(&settings, &clock), &clock, settings, &ops);
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn the_shared_cache_with_one_shard_agrees_with_the_naive_one(settings in settings(), ops in ops()) {
+        let clock = HandClock::default();
+        agree(shared(&settings, &clock, 1), &clock, settings, &ops);
+    }
+
+    #[test]
+    fn the_unsync_cache_never_answers_what_is_over_and_keeps_its_bound(settings in settings(), ops in ops()) {
+        let clock = HandClock::default();
+        never_lie(unsync(&settings, &clock), &clock, &settings, &ops);
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn the_shared_cache_never_answers_what_is_over_and_keeps_its_bound(settings in settings(), ops in ops(), shards in 1usize..9) {
+        let clock = HandClock::default();
+        never_lie(shared(&settings, &clock, shards), &clock, &settings, &ops);
+    }
+}
