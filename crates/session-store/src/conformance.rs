@@ -1,8 +1,8 @@
 //! The contract of [`SessionStore`] as a suite that any store can run.
 //!
-//! [`check`] tries each sentence of the contract by itself, then every order in which two requests on one session can take their steps, and
-//! compares each answer with that of [`Model`], the contract written as the plainest store there could be. A store of one's own needs a [`Subject`]
-//! and one test:
+//! [`check`] tries each sentence of the contract by itself, then every order in which two requests on one
+//! session can take their steps, and compares each answer with that of [`Model`], the contract written as the
+//! plainest store there could be. A store of one's own needs a [`Subject`] and one test:
 //!
 //! ```
 //! use std::time::Duration;
@@ -53,11 +53,12 @@ pub trait Subject: Sync {
     /// The store. It may hold other sessions already; the suite makes keys of its own.
     fn store(&self) -> &Self::Store;
 
-    /// How long the store remembers a key after its session ended: at least a minute and at least sixteen units.
+    /// How long the store remembers a key after its session ended: at least a minute and at least sixteen
+    /// units.
     fn retention(&self) -> Duration;
 
-    /// The shortest time that the store tells apart, with room for a call or two: a millisecond under a manual clock, a good part of a
-    /// second over a network. The suite takes about fifty of them.
+    /// The shortest time that the store tells apart, with room for a call or two: a millisecond under a
+    /// manual clock, a good part of a second over a network. The suite takes about fifty of them.
     fn unit(&self) -> Duration;
 
     /// Lets this much of the store's time pass, or a little more.

@@ -14,12 +14,13 @@ pub use attributes::{CookieAttributeError, CookieAttributes, CookieBuilder, Same
 
 /// Writes session ids, or tokens of the application's own, into a cookie, and reads back only what it wrote.
 ///
-/// A value is the base64url text of a [`Keyring`] seal: HMAC-SHA256 under the ring's first key, which every key of the ring
-/// opens. The seal is bound to the cookie's name and to what the value is, so a value of one cookie is nothing in another. It shows who wrote the
-/// value; it does not hide it, and an id has nothing to hide.
+/// A value is the base64url text of a [`Keyring`] seal: HMAC-SHA256 under the ring's first key, which every
+/// key of the ring opens. The seal is bound to the cookie's name and to what the value is, so a value of one
+/// cookie is nothing in another. It shows who wrote the value; it does not hide it, and an id has nothing to
+/// hide.
 ///
-/// An id needs no seal to be unguessable. The seal keeps made-up ids from reaching the store at all, and a rotation of the ring ends every
-/// cookie at once that a leaked key might have made.
+/// An id needs no seal to be unguessable. The seal keeps made-up ids from reaching the store at all, and a
+/// rotation of the ring ends every cookie at once that a leaked key might have made.
 ///
 /// ```
 /// use purlin_core::{Keyring, SealingKey};
@@ -58,11 +59,13 @@ pub struct CookieCodec {
 pub struct Opened<T> {
     /// What was sealed.
     pub value: T,
-    /// Whether the key that sealed it is on its way out. Set the cookie anew, so that it is not lost with the key.
+    /// Whether the key that sealed it is on its way out. Set the cookie anew, so that it is not lost with the
+    /// key.
     pub outdated: bool,
 }
 
-/// The most bytes of a cookie that browsers are bound to keep, of its name and value together (RFC 6265, 6.1).
+/// The most bytes of a cookie that browsers are bound to keep, of its name and value together (RFC 6265,
+/// 6.1).
 const MAX_COOKIE_LEN: usize = 4096;
 
 /// The length of an id's sealed text: base64 without padding.
@@ -75,7 +78,8 @@ const fn text_len(payload_len: usize) -> usize {
 impl CookieCodec {
     /// The codec of one cookie.
     pub fn new(attributes: CookieAttributes, keyring: Keyring) -> Self {
-        // The words before the name are fixed, so no name can turn one purpose into the other. A later form of the payload gets another number.
+        // The words before the name are fixed, so no name can turn one purpose into the other. A later form
+        // of the payload gets another number.
         let id_purpose = format!("purlin session id 1 {}", attributes.name());
         let token_purpose = format!("purlin token 1 {}", attributes.name());
         CookieCodec {
@@ -100,8 +104,8 @@ impl CookieCodec {
     ///
     /// # Errors
     ///
-    /// [`CookieError`] for whatever [`encode`](CookieCodec::encode) did not write under a key of this ring. Treat it as no cookie: one that
-    /// was forged and one whose key has been retired look alike.
+    /// [`CookieError`] for whatever [`encode`](CookieCodec::encode) did not write under a key of this ring.
+    /// Treat it as no cookie: one that was forged and one whose key has been retired look alike.
     pub fn decode(&self, value: impl AsRef<[u8]>) -> Result<Opened<SessionId>, CookieError> {
         let value = value.as_ref();
         if value.len() != ID_TEXT_LEN {
@@ -122,7 +126,8 @@ impl CookieCodec {
     ///
     /// # Errors
     ///
-    /// [`TokenTooLong`] if browsers might not keep the cookie; see [`max_token_len`](CookieCodec::max_token_len).
+    /// [`TokenTooLong`] if browsers might not keep the cookie; see
+    /// [`max_token_len`](CookieCodec::max_token_len).
     pub fn encode_token(&self, token: &[u8]) -> Result<String, TokenTooLong> {
         let limit = self.max_token_len();
         if token.len() > limit {
@@ -138,7 +143,8 @@ impl CookieCodec {
     ///
     /// # Errors
     ///
-    /// As for [`decode`](CookieCodec::decode). A token has no date of its own: put one in if it is not to be good for as long as its key.
+    /// As for [`decode`](CookieCodec::decode). A token has no date of its own: put one in if it is not to be
+    /// good for as long as its key.
     pub fn decode_token(&self, value: impl AsRef<[u8]>) -> Result<Opened<Vec<u8>>, CookieError> {
         self.open(&self.token_purpose, value.as_ref())
     }
@@ -149,8 +155,8 @@ impl CookieCodec {
         (MAX_COOKIE_LEN - self.attributes.name().len()) / 4 * 3 - Keyring::OVERHEAD
     }
 
-    /// The `Set-Cookie` header that gives the client an id. Without `max_age` the browser forgets the cookie when it closes; the server's
-    /// deadlines hold either way.
+    /// The `Set-Cookie` header that gives the client an id. Without `max_age` the browser forgets the cookie
+    /// when it closes; the server's deadlines hold either way.
     ///
     /// Send `Cache-Control: no-store` with it, or a shared cache may give one client's cookie to another.
     pub fn set_cookie(&self, id: &SessionId, max_age: Option<Duration>) -> String {

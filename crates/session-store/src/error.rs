@@ -10,8 +10,8 @@ use crate::store::Record;
 
 /// A store could not do what it was asked.
 ///
-/// Never means "there is no such session": a caller that takes an error for that logs its users out, or saves an
-/// empty session over a good one.
+/// Never means "there is no such session": a caller that takes an error for that logs its users out, or saves
+/// an empty session over a good one.
 pub struct StoreError(Box<Inner>);
 
 struct Inner {
@@ -40,8 +40,8 @@ pub enum ErrorKind {
 }
 
 impl StoreError {
-    /// A failure of this kind, with the advice that fits it: `Unavailable` and `Full` may be retried after a while,
-    /// `Interrupted` only what is harmless twice, the others never.
+    /// A failure of this kind, with the advice that fits it: `Unavailable` and `Full` may be retried after a
+    /// while, `Interrupted` only what is harmless twice, the others never.
     pub fn new(kind: ErrorKind) -> Self {
         let retry = match kind {
             ErrorKind::Unavailable => Retry::safe_after(Duration::from_millis(100)),

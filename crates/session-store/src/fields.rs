@@ -6,8 +6,8 @@
 //! | u8 = 1 | u8     | u8 >= 1  | UTF-8| u32 LE    |       |
 //! +--------+--------+----------+------+-----------+-------+----------+--
 //! ```
-//! Names ascend bytewise, so each occurs once and equal sessions have equal bytes. The schema number is the application's own. Values
-//! are opaque, so fields that this program does not know survive its writes.
+//! Names ascend bytewise, so each occurs once and equal sessions have equal bytes. The schema number is the
+//! application's own. Values are opaque, so fields that this program does not know survive its writes.
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -15,15 +15,16 @@ use std::collections::BTreeMap;
 use bytes::{BufMut, Bytes, BytesMut};
 use purlin_core::Retry;
 
-/// The stored fields of a session: a view of shared bytes, which were checked once and are searched where they lie.
+/// The stored fields of a session: a view of shared bytes, which were checked once and are searched where
+/// they lie.
 #[derive(Clone, Default)]
 pub(crate) struct Fields {
     /// Empty for no fields at all, otherwise of the form above.
     payload: Bytes,
 }
 
-/// What was done to the fields since they were read. Each change is absolute, so changes can be put on top of other fields than those
-/// they were made on: field by field, the later writer wins.
+/// What was done to the fields since they were read. Each change is absolute, so changes can be put on top of
+/// other fields than those they were made on: field by field, the later writer wins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     /// Whether all that was there went first.
@@ -40,7 +41,8 @@ const FIELD_OVERHEAD: usize = 1 + 4;
 /// The longest name of a field, in bytes.
 pub(crate) const MAX_NAME_LEN: usize = 255;
 
-/// A stored session cannot be read. It is still in the store as it was: nothing is written over what could not be read.
+/// A stored session cannot be read. It is still in the store as it was: nothing is written over what could
+/// not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PayloadError {

@@ -39,8 +39,8 @@ impl SessionId {
         Ok(SessionId(bytes))
     }
 
-    /// The id of these bytes: the way back from [`secret_bytes`](SessionId::secret_bytes). To make up an id, use
-    /// [`random`](SessionId::random).
+    /// The id of these bytes: the way back from [`secret_bytes`](SessionId::secret_bytes). To make up an id,
+    /// use [`random`](SessionId::random).
     pub const fn from_secret_bytes(bytes: [u8; Self::LEN]) -> Self {
         SessionId(bytes)
     }
@@ -79,8 +79,8 @@ impl EntropyError {
 
 /// The name of a session at rest: a version byte, and the SHA-256 of the id.
 ///
-/// Whoever reads a store, or its backup, learns keys, and no key leads back to an id. There is no plain form and
-/// no fallback to one. The version byte lets a later scheme (a keyed hash, say) live beside this one.
+/// Whoever reads a store, or its backup, learns keys, and no key leads back to an id. There is no plain form
+/// and no fallback to one. The version byte lets a later scheme (a keyed hash, say) live beside this one.
 ///
 /// SHA-256 without salt or key is enough here: an id has 256 random bits, so no table of guesses exists.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,8 +93,8 @@ impl SessionKey {
     /// The version byte of keys that are SHA-256 of the id.
     const SHA256: u8 = 1;
 
-    /// The bytes by which a store files the session. They are evenly distributed but for the first, so they need no
-    /// further hashing.
+    /// The bytes by which a store files the session. They are evenly distributed but for the first, so they
+    /// need no further hashing.
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
     }

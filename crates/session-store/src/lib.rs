@@ -20,37 +20,42 @@
 //!
 //! # What goes wrong elsewhere, and why it cannot here
 //!
-//! *Lost updates.* Two requests load a session, each changes something, both save. Where a save writes the whole session, the second undoes the first, and
-//! nobody is told. Here every write names the version it was made from. If it is no longer the present one, the store hands over what is, and
-//! [`Sessions::commit`] puts the request's changes on top of it, field by field.
+//! *Lost updates.* Two requests load a session, each changes something, both save. Where a save writes the
+//! whole session, the second undoes the first, and nobody is told. Here every write names the version it was
+//! made from. If it is no longer the present one, the store hands over what is, and [`Sessions::commit`] puts
+//! the request's changes on top of it, field by field.
 //!
-//! *Logout undone.* A request is under way when the user logs out, and its save, an "insert or update", brings the session back. Here only
-//! [`create`](SessionStore::create) makes a session, under a fresh id; every other write answers [`Gone`](CommitOutcome::Gone) if there is none.
+//! *Logout undone.* A request is under way when the user logs out, and its save, an "insert or update",
+//! brings the session back. Here only [`create`](SessionStore::create) makes a session, under a fresh id;
+//! every other write answers [`Gone`](CommitOutcome::Gone) if there is none.
 //!
-//! *Fixation.* An attacker plants an id and waits for the login. Ids that this service did not issue are never adopted, and
-//! [`Session::rotate`] moves the session to a new id in one step: at no instant does the old id have the new privileges, and at none does neither id
-//! work. Requests that were on their way with the old id can read for a few seconds what was there before.
+//! *Fixation.* An attacker plants an id and waits for the login. Ids that this service did not issue are
+//! never adopted, and [`Session::rotate`] moves the session to a new id in one step: at no instant does the
+//! old id have the new privileges, and at none does neither id work. Requests that were on their way with the
+//! old id can read for a few seconds what was there before.
 //!
-//! *Failure taken for absence.* A store that cannot be reached is an error. It is never an empty session, which somebody would then save
-//! over the real one.
+//! *Failure taken for absence.* A store that cannot be reached is an error. It is never an empty session,
+//! which somebody would then save over the real one.
 //!
-//! *Sessions for ever.* Each has an idle deadline that moves with use, and an absolute one that nothing moves out. Use is written
-//! down at most twenty times an idle window, however many requests there are, and a request that changes nothing writes nothing else.
+//! *Sessions for ever.* Each has an idle deadline that moves with use, and an absolute one that nothing moves
+//! out. Use is written down at most twenty times an idle window, however many requests there are, and a
+//! request that changes nothing writes nothing else.
 //!
 //! # Checking a store of one's own
 //!
-//! Feature `test-util` has module `conformance`: the contract of [`SessionStore`] as a suite, including every order in which two requests
-//! can take three steps each. It needs nothing of this crate's own store.
+//! Feature `test-util` has module `conformance`: the contract of [`SessionStore`] as a suite, including every
+//! order in which two requests can take three steps each. It needs nothing of this crate's own store.
 //!
 //! # Cost
 //!
-//! The crate waits for nothing but the store, starts no thread and names no runtime. Opening a session is one call of the store; the payload is not
-//! decoded, but searched where it lies when a field is asked for. Hashing an id is one SHA-256 of 32 bytes.
+//! The crate waits for nothing but the store, starts no thread and names no runtime. Opening a session is one
+//! call of the store; the payload is not decoded, but searched where it lies when a field is asked for.
+//! Hashing an id is one SHA-256 of 32 bytes.
 //!
 //! # What is not here yet
 //!
-//! A user's list of sessions, and their revocation together; fields with merge rules of their own, such as those of a login; a near cache; HTTP middleware. The
-//! names above are meant to stay when these come.
+//! A user's list of sessions, and their revocation together; fields with merge rules of their own, such as
+//! those of a login; a near cache; HTTP middleware. The names above are meant to stay when these come.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

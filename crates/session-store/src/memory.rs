@@ -1,16 +1,17 @@
 //! Sessions in this process's memory.
 
+mod builder;
 mod shard;
+mod stats;
 mod usage;
 
 use core::fmt;
-use core::num::NonZeroUsize;
 use core::time::Duration;
 
 use bytes::Bytes;
 use purlin_core::sync::atomic::{AtomicUsize, Ordering};
 use purlin_core::sync::{Mutex, MutexGuard};
-use purlin_core::{Clock, Meter, Reading, SystemClock, Tick};
+use purlin_core::{Clock, SystemClock, Tick};
 
 use self::shard::{Counts, Shard, State};
 use self::usage::{NoRoom, Usage};
@@ -20,25 +21,31 @@ use crate::store::{
     CommitOutcome, CreateOutcome, Entry, Record, RotateOutcome, SessionStore, Slide, Swept, Version,
 };
 
+pub use builder::Builder;
+pub use stats::Stats;
+
 /// Sessions in memory: the reference for every other store, and a store for one process.
 ///
 /// # Limits
 ///
-/// It holds at most so many entries and bytes, and a session is never dropped to make room: at the limit, what has expired is
-/// freed, and then `create` (or a commit that grows the session) is refused with [`ErrorKind::Full`]. An entry counts its
-/// payload and [`ENTRY_BYTES`](MemoryStore::ENTRY_BYTES). Keys that are remembered after their session ended count too.
+/// It holds at most so many entries and bytes, and a session is never dropped to make room: at the limit,
+/// what has expired is freed, and then `create` (or a commit that grows the session) is refused with
+/// [`ErrorKind::Full`]. An entry counts its payload and [`ENTRY_BYTES`](MemoryStore::ENTRY_BYTES). Keys that
+/// are remembered after their session ended count too.
 ///
 /// # Time
 ///
-/// Deadlines are ticks of the clock, so setting the wall clock neither ends nor prolongs a session. An expired session is gone at
-/// once; its memory is freed a few entries at a time by the calls that write, and by [`sweep`](SessionStore::sweep) for whoever wants
-/// it back sooner. The work of a sweep follows what expires, not what lives: deadlines are in a [timer wheel](purlin_timer_wheel),
-/// and a session that is used goes on to a new deadline without touching it.
+/// Deadlines are ticks of the clock, so setting the wall clock neither ends nor prolongs a session. An
+/// expired session is gone at once; its memory is freed a few entries at a time by the calls that write, and
+/// by [`sweep`](SessionStore::sweep) for whoever wants it back sooner. The work of a sweep follows what
+/// expires, not what lives: deadlines are in a [timer wheel](purlin_timer_wheel), and a session that is used
+/// goes on to a new deadline without touching it.
 ///
 /// # Cost
 ///
-/// A call takes the lock of one shard for well under a microsecond, `rotate` those of two. Payloads are copied in, so that a small slice
-/// does not keep a large buffer alive, and shared on the way out. No future of this store ever waits.
+/// A call takes the lock of one shard for well under a microsecond, `rotate` those of two. Payloads are
+/// copied in, so that a small slice does not keep a large buffer alive, and shared on the way out. No future
+/// of this store ever waits.
 ///
 /// ```
 /// use std::time::Duration;
@@ -85,14 +92,7 @@ impl MemoryStore {
 
     /// A store with limits of one's own.
     pub fn builder() -> Builder {
-        Builder {
-            max_entries: 1_000_000,
-            max_bytes: 256 << 20,
-            max_payload: 16 << 10,
-            retention: Duration::from_secs(5 * 60),
-            n_shards: default_shards(),
-            clock: SystemClock::new(),
-        }
+        Builder::new()
     }
 }
 
@@ -102,108 +102,20 @@ impl Default for MemoryStore {
     }
 }
 
-/// Shards per hardware thread: as many again as four, so that two busy threads seldom want one lock, rounded up to a power of two.
-const SHARDS_PER_THREAD: usize = 4;
-
-fn default_shards() -> usize {
-    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    threads.saturating_mul(SHARDS_PER_THREAD)
-}
-
-/// The limits of a [`MemoryStore`].
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct Builder<C = SystemClock> {
-    max_entries: usize,
-    max_bytes: usize,
-    max_payload: usize,
-    retention: Duration,
-    n_shards: usize,
-    clock: C,
-}
-
-impl<C> Builder<C> {
-    /// The most sessions, with the keys remembered after theirs ended. The default is a million.
-    pub fn max_entries(mut self, max_entries: usize) -> Self {
-        self.max_entries = max_entries;
-        self
-    }
-
-    /// The most memory, in bytes. The default is 256 MiB.
-    pub fn max_bytes(mut self, max_bytes: usize) -> Self {
-        self.max_bytes = max_bytes;
-        self
-    }
-
-    /// The largest payload of one session, in bytes. The default is 16 KiB.
-    pub fn max_payload(mut self, max_payload: usize) -> Self {
-        self.max_payload = max_payload;
-        self
-    }
-
-    /// How long a key is remembered after its session was deleted or rotated away, and thus the longest grace of a rotation. The
-    /// default is 5 minutes: longer than a request lasts, and short enough for the tombstones of many logins to fit.
-    pub fn retention(mut self, retention: Duration) -> Self {
-        self.retention = retention;
-        self
-    }
-
-    /// How many parts the table has, each with its lock: rounded up to a power of two, at most 4096. The default is 4 a hardware thread.
-    pub fn shards(mut self, n_shards: usize) -> Self {
-        self.n_shards = n_shards;
-        self
-    }
-
-    /// Another clock.
-    pub fn clock<D>(self, clock: D) -> Builder<D> {
-        let Builder {
-            max_entries,
-            max_bytes,
-            max_payload,
-            retention,
-            n_shards,
-            clock: _,
-        } = self;
-        Builder {
-            max_entries,
-            max_bytes,
-            max_payload,
-            retention,
-            n_shards,
-            clock,
-        }
-    }
-}
-
-impl<C: Clock> Builder<C> {
-    /// The store. It allocates its table as sessions come.
-    pub fn build(self) -> MemoryStore<C> {
-        let now = self.clock.now();
-        let n_shards = self.n_shards.clamp(1, 4096).next_power_of_two();
-        MemoryStore {
-            shards: (0..n_shards).map(|_| Mutex::new(Shard::new(now))).collect(),
-            usage: Usage::new(self.max_entries, self.max_bytes),
-            max_payload: self.max_payload,
-            retention: self.retention,
-            next_swept: AtomicUsize::new(0),
-            clock: self.clock,
-        }
-    }
-}
-
-/// How many entries a writing call frees beside its own work. A call adds at most two timers, each of which costs a few units until it has
-/// fired, so the sweep keeps up with any mix of calls.
+/// How many entries a writing call frees beside its own work. A call adds at most two timers, each of which
+/// costs a few units until it has fired, so the sweep keeps up with any mix of calls.
 const SWEPT_PER_WRITE: usize = 8;
 
 /// How many entries are freed before a call is refused for want of room.
 const SWEPT_WHEN_FULL: usize = 256;
 
-/// How many rotations after its own an old key still finds its session. More within the time that keys are remembered end its
-/// grace early, so that no call walks far.
+/// How many rotations after its own an old key still finds its session. More within the time that keys are
+/// remembered end its grace early, so that no call walks far.
 pub(crate) const MAX_HOPS: usize = 16;
 
 impl<C> MemoryStore<C> {
-    /// What an entry counts against [`max_bytes`](Builder::max_bytes) beside its payload: its place in the table, and its timer.
+    /// What an entry counts against [`max_bytes`](Builder::max_bytes) beside its payload: its place in the
+    /// table, and its timer.
     pub const ENTRY_BYTES: usize = usage::ENTRY_BYTES;
 }
 
@@ -406,8 +318,9 @@ impl<C: Clock> MemoryStore<C> {
         false
     }
 
-    /// The key under which a session lives that was last known to have moved to `key`, if it still lives. Between two looks it may move
-    /// or end; as a session never revives, the answer was true at some moment within the call.
+    /// The key under which a session lives that was last known to have moved to `key`, if it still lives.
+    /// Between two looks it may move or end; as a session never revives, the answer was true at some moment
+    /// within the call.
     fn follow(&self, mut key: SessionKey) -> Option<SessionKey> {
         for _ in 0..MAX_HOPS {
             let (mut shard, now) = self.lock(&key);
@@ -439,8 +352,8 @@ impl<C: Clock> MemoryStore<C> {
         total
     }
 
-    /// Runs a write. If there is no room for it, frees what has expired and runs it once more; if there is none even then, refuses
-    /// the record.
+    /// Runs a write. If there is no room for it, frees what has expired and runs it once more; if there is
+    /// none even then, refuses the record.
     fn with_room<T>(
         &self,
         record: Record,
@@ -461,7 +374,8 @@ impl<C: Clock> MemoryStore<C> {
         })
     }
 
-    /// Locks the shards of two keys, which may be one shard, in the order of their index, so that two rotations never wait for each other.
+    /// Locks the shards of two keys, which may be one shard, in the order of their index, so that two
+    /// rotations never wait for each other.
     fn lock_pair(&self, a: &SessionKey, b: &SessionKey) -> Pair<'_, C> {
         let (a, b) = (self.shard_idx(a), self.shard_idx(b));
         let (low, high) = (a.min(b), a.max(b));
@@ -546,70 +460,5 @@ impl<C: Clock> fmt::Debug for MemoryStore<C> {
             .field("entries", &entries)
             .field("bytes", &bytes)
             .finish_non_exhaustive()
-    }
-}
-
-/// How full a [`MemoryStore`] is, and what happened in it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Sessions, remembered keys, and what has expired and is not freed yet.
-    pub entries: usize,
-    /// What they count against the limit of bytes.
-    pub bytes: usize,
-    /// Sessions created.
-    pub created: u64,
-    /// Commits that were stored.
-    pub committed: u64,
-    /// Commits and rotations refused because somebody else wrote first.
-    pub conflicts: u64,
-    /// Rotations.
-    pub rotated: u64,
-    /// Sessions deleted.
-    pub deleted: u64,
-    /// Sessions that expired, counted when their memory was freed.
-    pub expired: u64,
-    /// Calls refused because the store was full.
-    pub refused: u64,
-}
-
-impl Meter for Stats {
-    fn read(&self, each: &mut dyn FnMut(Reading)) {
-        each(Reading::gauge(
-            "purlin_session_store_entries",
-            self.entries as f64,
-        ));
-        each(Reading::gauge(
-            "purlin_session_store_bytes",
-            self.bytes as f64,
-        ));
-        each(Reading::counter(
-            "purlin_session_store_created_total",
-            self.created,
-        ));
-        each(Reading::counter(
-            "purlin_session_store_committed_total",
-            self.committed,
-        ));
-        each(Reading::counter(
-            "purlin_session_store_conflicts_total",
-            self.conflicts,
-        ));
-        each(Reading::counter(
-            "purlin_session_store_rotated_total",
-            self.rotated,
-        ));
-        each(Reading::counter(
-            "purlin_session_store_deleted_total",
-            self.deleted,
-        ));
-        each(Reading::counter(
-            "purlin_session_store_expired_total",
-            self.expired,
-        ));
-        each(Reading::counter(
-            "purlin_session_store_refused_total",
-            self.refused,
-        ));
     }
 }

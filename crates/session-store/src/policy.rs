@@ -7,8 +7,8 @@ use crate::store::{Lifetime, Slide};
 
 /// The rules that [`Sessions`](crate::Sessions) keeps.
 ///
-/// The default ends a session after 30 minutes without use, and after 12 hours in any case: the limits of NIST SP 800-63B for its second
-/// assurance level.
+/// The default ends a session after 30 minutes without use, and after 12 hours in any case: the limits of
+/// NIST SP 800-63B for its second assurance level.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,28 +44,30 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// How long a session lives without use. Using it writes to the store only where that gains a twentieth of this time, so it may end
-    /// by as much sooner. [`Duration::MAX`] is no limit.
+    /// How long a session lives without use. Using it writes to the store only where that gains a twentieth
+    /// of this time, so it may end by as much sooner. [`Duration::MAX`] is no limit.
     pub fn idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
         self
     }
 
-    /// How long a session lives however much it is used, through all rotations. [`Duration::MAX`] is no limit.
+    /// How long a session lives however much it is used, through all rotations. [`Duration::MAX`] is no
+    /// limit.
     pub fn absolute(mut self, absolute: Duration) -> Self {
         self.absolute = absolute;
         self
     }
 
-    /// How long an old id goes on reading the session after a rotation. The default is 10 seconds; zero makes requests that were on
-    /// their way find no session.
+    /// How long an old id goes on reading the session after a rotation. The default is 10 seconds; zero makes
+    /// requests that were on their way find no session.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// A number of the application's own that is stored with every session, for the day on which the meaning of its fields
-    /// changes; read it with [`Session::schema`](crate::Session::schema). A session that has a higher one keeps it. The default is 0.
+    /// A number of the application's own that is stored with every session, for the day on which the meaning
+    /// of its fields changes; read it with [`Session::schema`](crate::Session::schema). A session that has a
+    /// higher one keeps it. The default is 0.
     pub fn schema(mut self, schema: u8) -> Self {
         self.schema = schema;
         self
@@ -77,8 +79,8 @@ impl Policy {
         self
     }
 
-    /// How often a commit is tried when others commit to the same session at the same moment. The default is 16. Each failed attempt means that
-    /// another one got through.
+    /// How often a commit is tried when others commit to the same session at the same moment. The default is
+    /// 16. Each failed attempt means that another one got through.
     pub fn attempts(mut self, attempts: NonZeroU32) -> Self {
         self.attempts = attempts;
         self

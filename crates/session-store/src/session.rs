@@ -11,13 +11,14 @@ use crate::store::{Entry, Lifetime, Version};
 
 /// One client's session, for the length of a request: what was read, and what is to be changed.
 ///
-/// It does no input or output. [`Sessions`](crate::Sessions) opens it and commits it; a session that is dropped instead leaves the store
-/// as it was, which is what a request wants that failed.
+/// It does no input or output. [`Sessions`](crate::Sessions) opens it and commits it; a session that is
+/// dropped instead leaves the store as it was, which is what a request wants that failed.
 ///
-/// Fields have names and byte values; [`get`](Session::get) and [`set`](Session::set) carry values of any serde type (feature `json`).
-/// Changes are kept field by field. If somebody else committed first, they are made again on what is there by then: changes of different
-/// fields never undo each other, and of two changes of one field the later commit's stays. For a change that depends on the present value,
-/// as a counter does, use [`Sessions::update`](crate::Sessions::update).
+/// Fields have names and byte values; with feature `json`, `get` and `set` carry values of any serde type.
+/// Changes are kept field by field. If somebody else committed first, they are made again on what is there by
+/// then: changes of different fields never undo each other, and of two changes of one field the later
+/// commit's stays. For a change that depends on the present value, as a counter does, use
+/// [`Sessions::update`](crate::Sessions::update).
 pub struct Session {
     /// None until the session is first committed, and after it has ended.
     pub(crate) id: Option<SessionId>,
@@ -64,7 +65,8 @@ pub enum State {
 }
 
 impl Session {
-    /// No session. It becomes one by the commit after the first change, so clients that store nothing cost nothing.
+    /// No session. It becomes one by the commit after the first change, so clients that store nothing cost
+    /// nothing.
     pub fn absent() -> Self {
         Session {
             id: None,
@@ -106,7 +108,8 @@ impl Session {
         }
     }
 
-    /// The id, while the session is in a store. After a commit that created or rotated it, this is what the client's cookie must hold.
+    /// The id, while the session is in a store. After a commit that created or rotated it, this is what the
+    /// client's cookie must hold.
     pub fn id(&self) -> Option<&SessionId> {
         self.id.as_ref()
     }
@@ -116,8 +119,9 @@ impl Session {
         self.remaining
     }
 
-    /// Whether the client came with an id that was rotated away, within the grace of that rotation. What can be read is what was there
-    /// before, and a commit of changes is refused: the client has a newer cookie, or is about to.
+    /// Whether the client came with an id that was rotated away, within the grace of that rotation. What can
+    /// be read is what was there before, and a commit of changes is refused: the client has a newer cookie,
+    /// or is about to.
     pub fn is_superseded(&self) -> bool {
         self.superseded_by.is_some()
     }
@@ -128,7 +132,8 @@ impl Session {
         self.fields.schema()
     }
 
-    /// The bytes of a field, with this request's changes. Shared, not copied. Costs a search through the names.
+    /// The bytes of a field, with this request's changes. Shared, not copied. Costs a search through the
+    /// names.
     pub fn get_bytes(&self, name: &str) -> Option<Bytes> {
         self.fields.get_changed(&self.changes, name)
     }
@@ -172,18 +177,20 @@ impl Session {
         self.fields.names_changed(&self.changes)
     }
 
-    /// Asks for a new id. Do so whenever what the session may do changes, at login above all: whoever planted or
-    /// learned the old id then has nothing.
+    /// Asks for a new id. Do so whenever what the session may do changes, at login above all: whoever planted
+    /// or learned the old id then has nothing.
     ///
-    /// The commit moves the session in one step. For the grace of the [`Policy`](crate::Policy::grace) the old id still reads what was there
-    /// before, for requests that were on their way. No effect on a session that is not in a store: it gets a fresh id in any case.
+    /// The commit moves the session in one step. For the grace of the [`Policy`](crate::Policy::grace) the
+    /// old id still reads what was there before, for requests that were on their way. No effect on a session
+    /// that is not in a store: it gets a fresh id in any case.
     pub fn rotate(&mut self) {
         if self.wish == Wish::Keep {
             self.wish = Wish::Rotate;
         }
     }
 
-    /// Asks for the session's end. The commit deletes it, whatever else was changed, and nothing under way brings it back.
+    /// Asks for the session's end. The commit deletes it, whatever else was changed, and nothing under way
+    /// brings it back.
     pub fn destroy(&mut self) {
         if self.wish != Wish::Ended {
             self.wish = Wish::Destroy;
@@ -216,7 +223,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`FieldError::Encode`] if JSON cannot express the value, [`FieldError::Name`] for a name that is empty or longer than 255 bytes.
+    /// [`FieldError::Encode`] if JSON cannot express the value, [`FieldError::Name`] for a name that is empty
+    /// or longer than 255 bytes.
     pub fn set<T: serde::Serialize + ?Sized>(
         &mut self,
         name: &str,

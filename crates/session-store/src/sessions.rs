@@ -105,15 +105,16 @@ impl<S: SessionStore> Sessions<S> {
         &self.store
     }
 
-    /// The session of an id, and one more use of it. An id that no live session has gives [`Session::absent`], whether it was never issued, or
-    /// its session ended: a session created from there gets an id of its own, so nobody can plant one.
+    /// The session of an id, and one more use of it. An id that no live session has gives
+    /// [`Session::absent`], whether it was never issued, or its session ended: a session created from there
+    /// gets an id of its own, so nobody can plant one.
     ///
     /// Without an id there is nothing to ask the store: take [`Session::absent`].
     ///
     /// # Errors
     ///
-    /// [`OpenError`] if the store failed or holds something unreadable. That is not "no session": answer the request with a failure
-    /// and leave the cookie alone.
+    /// [`OpenError`] if the store failed or holds something unreadable. That is not "no session": answer the
+    /// request with a failure and leave the cookie alone.
     ///
     /// # Cancel safety
     ///
@@ -125,10 +126,11 @@ impl<S: SessionStore> Sessions<S> {
         }
     }
 
-    /// Makes the store agree with the session: creates, writes, moves or deletes it, or does nothing. A session that was committed can be used and
-    /// committed again.
+    /// Makes the store agree with the session: creates, writes, moves or deletes it, or does nothing. A
+    /// session that was committed can be used and committed again.
     ///
-    /// If somebody else committed first, this session's changes are put on top of theirs, and it shows what came of it.
+    /// If somebody else committed first, this session's changes are put on top of theirs, and it shows what
+    /// came of it.
     ///
     /// # Errors
     ///
@@ -136,9 +138,9 @@ impl<S: SessionStore> Sessions<S> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the commit has taken effect as a whole or not at all, and the session still has its changes. To commit it again is
-    /// harmless: it finishes what was begun. Only a session that was to be created may then exist twice; the first, whose id nobody knows,
-    /// ends unused.
+    /// If the future is dropped, the commit has taken effect as a whole or not at all, and the session still
+    /// has its changes. To commit it again is harmless: it finishes what was begun. Only a session that was
+    /// to be created may then exist twice; the first, whose id nobody knows, ends unused.
     pub async fn commit(&self, session: &mut Session) -> Result<Saved, CommitError> {
         let attempts = self.policy.max_attempts();
         for _ in 0..attempts.get() {
@@ -151,8 +153,9 @@ impl<S: SessionStore> Sessions<S> {
         })
     }
 
-    /// Changes the session by a closure that may depend on what is there, and commits. If somebody else commits in between, the closure runs again on
-    /// what they left; so a counter that a thousand requests count up at once is exact.
+    /// Changes the session by a closure that may depend on what is there, and commits. If somebody else
+    /// commits in between, the closure runs again on what they left; so a counter that a thousand requests
+    /// count up at once is exact.
     ///
     /// The closure's result is that of its last run. Changes made before the call are kept in every run.
     ///
@@ -162,7 +165,8 @@ impl<S: SessionStore> Sessions<S> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the change has taken effect as a whole or not at all. Calling again may make it twice, as the closure cannot know.
+    /// If the future is dropped, the change has taken effect as a whole or not at all. Calling again may make
+    /// it twice, as the closure cannot know.
     pub async fn update<R: Send>(
         &self,
         session: &mut Session,
@@ -250,7 +254,8 @@ impl<S: SessionStore> Sessions<S> {
                 Ok(Step::Done(session.saved(Saved::Rotated)))
             }
             RotateOutcome::Conflict(entry) => session.retry_on(entry),
-            // An earlier attempt of ours got through, and its answer did not. What changed since is written on top.
+            // An earlier attempt of ours got through, and its answer did not. What changed since is written
+            // on top.
             RotateOutcome::Superseded(by) if by == new.key() => {
                 let Some(entry) = self.store.load(&by, Slide::No).await? else {
                     return Err(session.gone());
@@ -390,12 +395,12 @@ impl OpenError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// The session has ended since it was opened: by a logout, a revocation or its age. Nothing was written, and the id
-    /// stays dead. Remove the cookie.
+    /// The session has ended since it was opened: by a logout, a revocation or its age. Nothing was written,
+    /// and the id stays dead. Remove the cookie.
     #[error("the session has ended")]
     Gone,
-    /// The session has got a new id since it was opened, by another request of the same client. Nothing was written. Leave the cookie alone: the
-    /// client has the new one, or it is on its way.
+    /// The session has got a new id since it was opened, by another request of the same client. Nothing was
+    /// written. Leave the cookie alone: the client has the new one, or it is on its way.
     #[error("the session has got another id meanwhile")]
     Superseded,
     /// So many others commit to this session that every attempt came second.

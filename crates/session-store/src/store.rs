@@ -19,18 +19,18 @@ pub use twin::{BoxFuture, DynSessionStore};
 /// # The contract
 ///
 /// 1. Each call is atomic, and calls on one session have an order that all callers agree on.
-/// 2. A session has a [`Version`] that grows with each [`commit`](SessionStore::commit). A commit names the version
-///    it was made from; if that is no longer the present one, nothing is written and the caller gets what is there.
-///    So no update is lost without its author being told.
-/// 3. Only [`create`](SessionStore::create) and [`rotate`](SessionStore::rotate) bring a session into being, and
-///    neither under a key that the store remembers. No call that was under way when a session was deleted, rotated
-///    away or expired brings it back; such a commit is answered by [`CommitOutcome::Gone`] or
-///    [`CommitOutcome::Superseded`].
-/// 4. A session lives until the earlier of two deadlines. The idle deadline moves out with use and never past the
-///    absolute one; the absolute deadline is set by `create`, and can be moved in but never out, not by a rotation
-///    either.
-/// 5. Time is the store's own: callers give and get durations, so servers whose clocks differ agree on when a session ends.
-///    A clock that steps back makes sessions last longer, and never brings an ended one back.
+/// 2. A session has a [`Version`] that grows with each [`commit`](SessionStore::commit). A commit names the
+///    version it was made from; if that is no longer the present one, nothing is written and the caller gets
+///    what is there. So no update is lost without its author being told.
+/// 3. Only [`create`](SessionStore::create) and [`rotate`](SessionStore::rotate) bring a session into being,
+///    and neither under a key that the store remembers. No call that was under way when a session was
+///    deleted, rotated away or expired brings it back; such a commit is answered by [`CommitOutcome::Gone`]
+///    or [`CommitOutcome::Superseded`].
+/// 4. A session lives until the earlier of two deadlines. The idle deadline moves out with use and never past
+///    the absolute one; the absolute deadline is set by `create`, and can be moved in but never out, not by a
+///    rotation either.
+/// 5. Time is the store's own: callers give and get durations, so servers whose clocks differ agree on when a
+///    session ends. A clock that steps back makes sessions last longer, and never brings an ended one back.
 /// 6. A failure is an error, never "there is no such session".
 ///
 /// The payload is opaque: a store neither reads nor changes it. The module
@@ -46,8 +46,8 @@ pub trait SessionStore: Send + Sync {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the session may or may not have been stored. Nobody else knows its key, so it ends
-    /// unused at its idle deadline.
+    /// If the future is dropped, the session may or may not have been stored. Nobody else knows its key, so
+    /// it ends unused at its idle deadline.
     fn create(
         &self,
         key: &SessionKey,
@@ -56,8 +56,8 @@ pub trait SessionStore: Send + Sync {
 
     /// The session of a key, if it lives. With [`Slide::To`] its idle deadline moves out in the same step.
     ///
-    /// Within the grace of a rotation, the old key still answers with the session as it was before,
-    /// marked by [`Entry::superseded_by`].
+    /// Within the grace of a rotation, the old key still answers with the session as it was before, marked by
+    /// [`Entry::superseded_by`].
     ///
     /// # Cancel safety
     ///
@@ -68,8 +68,8 @@ pub trait SessionStore: Send + Sync {
         slide: Slide,
     ) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
 
-    /// Moves the idle deadline as [`load`](SessionStore::load) does, without fetching the payload where the store can
-    /// do that. Whether the session lives.
+    /// Moves the idle deadline as [`load`](SessionStore::load) does, without fetching the payload where the
+    /// store can do that. Whether the session lives.
     ///
     /// # Cancel safety
     ///
@@ -84,8 +84,9 @@ pub trait SessionStore: Send + Sync {
 
     /// Replaces the payload, if the session is still at the version it was made from.
     ///
-    /// The idle deadline moves out to `record.lifetime.idle` from now (never in), and the absolute deadline moves in
-    /// to `record.lifetime.absolute` from now (never out). [`Duration::MAX`] leaves the latter as it is.
+    /// The idle deadline moves out to `record.lifetime.idle` from now (never in), and the absolute deadline
+    /// moves in to `record.lifetime.absolute` from now (never out). [`Duration::MAX`] leaves the latter as it
+    /// is.
     ///
     /// # Errors
     ///
@@ -93,8 +94,8 @@ pub trait SessionStore: Send + Sync {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the payload has been replaced as a whole, or not at all. A repeated call then finds out
-    /// by a [`CommitOutcome::Conflict`] whose entry is the caller's own.
+    /// If the future is dropped, the payload has been replaced as a whole, or not at all. A repeated call
+    /// then finds out by a [`CommitOutcome::Conflict`] whose entry is the caller's own.
     fn commit(
         &self,
         key: &SessionKey,
@@ -104,11 +105,13 @@ pub trait SessionStore: Send + Sync {
 
     /// Moves the session to a new key with a new payload, if it is still at the version expected.
     ///
-    /// For `grace` the old key goes on answering `load` with the old payload, read-only, so that requests that left the
-    /// client before the new cookie arrived are not turned away; but what the new payload grants, the old key
-    /// never gets. A store may cut the grace to the time it remembers keys, and ends it with the session.
+    /// For `grace` the old key goes on answering `load` with the old payload, read-only, so that requests
+    /// that left the client before the new cookie arrived are not turned away; but what the new payload
+    /// grants, the old key never gets. A store may cut the grace to the time it remembers keys, and ends it
+    /// with the session.
     ///
-    /// The idle deadline is set to `record.lifetime.idle` from now, earlier than before too; the absolute one stays or moves in.
+    /// The idle deadline is set to `record.lifetime.idle` from now, earlier than before too; the absolute one
+    /// stays or moves in.
     ///
     /// # Errors
     ///
@@ -116,8 +119,8 @@ pub trait SessionStore: Send + Sync {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the session has moved or it has not: one of the two keys is live. A repeated call with the
-    /// same new key finds out by [`RotateOutcome::Superseded`] with that key.
+    /// If the future is dropped, the session has moved or it has not: one of the two keys is live. A repeated
+    /// call with the same new key finds out by [`RotateOutcome::Superseded`] with that key.
     fn rotate(
         &self,
         old: &SessionKey,
@@ -129,16 +132,17 @@ pub trait SessionStore: Send + Sync {
 
     /// Ends the session, for good. Whether there was one.
     ///
-    /// The store remembers the key for a while (a tombstone), during which `create` refuses it. A key within the
-    /// grace of a rotation ends the session it has become.
+    /// The store remembers the key for a while (a tombstone), during which `create` refuses it. A key within
+    /// the grace of a rotation ends the session it has become.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the session may or may not have ended. Repeating the call is harmless.
     fn delete(&self, key: &SessionKey) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Frees what has expired, with at most `budget` units of work. Nothing depends on it but memory: an expired session
-    /// is gone to every other call, swept or not. A store that its server sweeps has nothing to do here, which is the default.
+    /// Frees what has expired, with at most `budget` units of work. Nothing depends on it but memory: an
+    /// expired session is gone to every other call, swept or not. A store that its server sweeps has nothing
+    /// to do here, which is the default.
     ///
     /// # Cancel safety
     ///
@@ -230,11 +234,11 @@ pub struct Entry {
     pub payload: Bytes,
     /// How long it has left, as of this answer.
     pub remaining: Lifetime,
-    /// The key under which the session lives now, if this one has been rotated away. The payload is then that of before the
-    /// rotation, and cannot be written.
+    /// The key under which the session lives now, if this one has been rotated away. The payload is then that
+    /// of before the rotation, and cannot be written.
     ///
-    /// To go on under the new key would give the bearer of the old id what the rotation may have been meant to keep from
-    /// them; only a rotation that changed no privilege allows it.
+    /// To go on under the new key would give the bearer of the old id what the rotation may have been meant
+    /// to keep from them; only a rotation that changed no privilege allows it.
     pub superseded_by: Option<SessionKey>,
 }
 
@@ -277,8 +281,8 @@ impl fmt::Debug for Entry {
 pub enum Slide {
     /// Leave it.
     No,
-    /// Move it to `idle` from now, if it is not later already and the move gains at least `min_gain`. A floor of a twentieth
-    /// of `idle` holds the writes to twenty an idle window, however many requests there are.
+    /// Move it to `idle` from now, if it is not later already and the move gains at least `min_gain`. A floor
+    /// of a twentieth of `idle` holds the writes to twenty an idle window, however many requests there are.
     To {
         /// The new idle time.
         idle: Duration,
@@ -309,8 +313,8 @@ impl Slide {
 pub enum CreateOutcome {
     /// The session exists, at this version.
     Created(Version),
-    /// The key is in use or still remembered. Nothing was written. With random ids this means that an earlier call of the same
-    /// caller got through.
+    /// The key is in use or still remembered. Nothing was written. With random ids this means that an earlier
+    /// call of the same caller got through.
     Collision,
 }
 
@@ -326,8 +330,8 @@ pub enum CommitOutcome {
     Committed(Version),
     /// Somebody else wrote first. Nothing was written; this is what is there now.
     Conflict(Entry),
-    /// The session has moved to this key. Nothing was written. The client is about to get, or has got, a cookie for the
-    /// new id, so its cookie must be left alone.
+    /// The session has moved to this key. Nothing was written. The client is about to get, or has got, a
+    /// cookie for the new id, so its cookie must be left alone.
     Superseded(SessionKey),
     /// The session has ended, or never was. Nothing was written, and nothing will be under this key.
     Gone,

@@ -27,7 +27,8 @@ fn id(fill: u8) -> SessionId {
 }
 
 /// A cookie written by this version is good in every later one. The text was computed by another program:
-/// HMAC-SHA256, key 32 times 7, over the purpose's length as u64 LE, the purpose, the key's id, and the payload.
+/// HMAC-SHA256, key 32 times 7, over the purpose's length as u64 LE, the purpose, the key's id, and the
+/// payload.
 #[test]
 fn the_text_of_a_cookie_stays_what_it_is() {
     let text = codec().encode(&id(5));

@@ -193,7 +193,8 @@ fn a_stored_slice_does_not_keep_its_buffer_alive() {
     assert!(buffer.is_unique());
 }
 
-/// The work of a sweep follows what expires: among a hundred times as many live sessions it takes as many units.
+/// The work of a sweep follows what expires: among a hundred times as many live sessions it takes as many
+/// units.
 #[test]
 fn a_sweep_touches_what_expires_and_not_what_lives() {
     for live in [1_000, 100_000] {
@@ -292,7 +293,8 @@ fn the_payload_of_a_rotated_session_is_freed_after_the_grace_and_its_key_later()
     assert!(is_live(&store, 1));
 }
 
-/// However often a session is rotated within the time that keys are remembered, no call walks the whole chain.
+/// However often a session is rotated within the time that keys are remembered, no call walks the whole
+/// chain.
 #[test]
 fn a_long_chain_of_rotations_ends_the_oldest_keys_first() {
     let store = MemoryStore::new();
@@ -309,7 +311,8 @@ fn a_long_chain_of_rotations_ends_the_oldest_keys_first() {
     assert!((0..=40).all(|n| !is_live(&store, n)));
 }
 
-/// The work of a call happens when its future is polled, all at once: a future that is dropped before did nothing.
+/// The work of a call happens when its future is polled, all at once: a future that is dropped before did
+/// nothing.
 #[test]
 fn a_dropped_future_did_nothing() {
     let store = MemoryStore::new();
@@ -370,8 +373,8 @@ fn concurrent_commits_lose_nothing() {
     assert_eq!(entry.version, Version(1 + THREADS * STEPS));
 }
 
-/// Rotations in both directions between two shards, with deletions through old keys: neither waits for the other for ever, and at the end
-/// the counts agree.
+/// Rotations in both directions between two shards, with deletions through old keys: neither waits for the
+/// other for ever, and at the end the counts agree.
 #[test]
 fn concurrent_rotations_do_not_deadlock_and_the_accounts_agree() {
     let clock = ManualClock::new();

@@ -5,8 +5,8 @@ use core::num::NonZeroU32;
 
 /// The name of one timer, in the wheel that gave it.
 ///
-/// An id is good until its timer fires or is cancelled, and names nothing after that, however often the memory is
-/// used again. An id of one wheel means nothing to another, which may take it for one of its own.
+/// An id is good until its timer fires or is cancelled, and names nothing after that, however often the
+/// memory is used again. An id of one wheel means nothing to another, which may take it for one of its own.
 ///
 /// Eight bytes, also as an `Option<TimerId>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,8 +35,8 @@ pub(crate) struct Slab<V> {
 
 #[derive(Debug, Clone)]
 struct Entry<V> {
-    /// How many values have lived here, with the present one. An entry whose count is at its end is never filled
-    /// again: four billion values later it costs one place in the array, and ids stay unique.
+    /// How many values have lived here, with the present one. An entry whose count is at its end is never
+    /// filled again: four billion values later it costs one place in the array, and ids stay unique.
     generation: NonZeroU32,
     content: Content<V>,
 }

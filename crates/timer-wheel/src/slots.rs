@@ -38,8 +38,8 @@ impl Place {
         }
     }
 
-    /// The first tick of this slot, for a wheel that stands at `reached`: the digits above are those of `reached`,
-    /// the ones below are zero.
+    /// The first tick of this slot, for a wheel that stands at `reached`: the digits above are those of
+    /// `reached`, the ones below are zero.
     pub(crate) fn start(self, reached: u64) -> u64 {
         let shift = u32::from(self.level) * DIGIT_BITS;
         let above = u64::MAX.checked_shl(shift + DIGIT_BITS).unwrap_or(0);
@@ -57,8 +57,8 @@ impl Place {
 pub(crate) struct List {
     pub(crate) head: u32,
     pub(crate) tail: u32,
-    /// No timer of the list is due before this tick. It is the earliest of all that entered the list since it was
-    /// last empty, so it is exact until that one is cancelled. It lies within the slot.
+    /// No timer of the list is due before this tick. It is the earliest of all that entered the list since it
+    /// was last empty, so it is exact until that one is cancelled. It lies within the slot.
     pub(crate) earliest: u64,
 }
 
@@ -81,8 +81,8 @@ impl Slots {
 
     /// The first slot that holds anything.
     ///
-    /// All on one level share the digits above it with the tick reached, and a timer on a higher level differs
-    /// from it there; so the lowest level comes first, and on it the lowest digit.
+    /// All on one level share the digits above it with the tick reached, and a timer on a higher level
+    /// differs from it there; so the lowest level comes first, and on it the lowest digit.
     pub(crate) fn first(&self) -> Option<Place> {
         let level = self.occupied.iter().position(|bits| *bits != 0)?;
         Some(Place {

@@ -26,14 +26,14 @@ use crate::slots::{Place, Slots};
 pub struct Wheel<T> {
     pub(crate) timers: Slab<Node<T>>,
     slots: Slots,
-    /// The tick up to which everything has fired. Each waiting timer is filed by how its deadline differs from
-    /// this, so it moves only in `seek`, and there never past a slot that holds something.
+    /// The tick up to which everything has fired. Each waiting timer is filed by how its deadline differs
+    /// from this, so it moves only in `seek`, and there never past a slot that holds something.
     reached: u64,
     /// The highest tick ever given. `reached` is behind it while there is work left.
     latest: u64,
-    /// The level whose slot is being cascaded: that of the digit of `reached`. Until the slot is empty, `reached`
-    /// stands still and no other slot is looked at. On every other slot the digit is above that of `reached`, but
-    /// for level 0, whose slot at `reached` holds what is due.
+    /// The level whose slot is being cascaded: that of the digit of `reached`. Until the slot is empty,
+    /// `reached` stands still and no other slot is looked at. On every other slot the digit is above that of
+    /// `reached`, but for level 0, whose slot at `reached` holds what is due.
     cascading: Option<u8>,
 }
 
@@ -57,7 +57,8 @@ pub struct Advance {
     pub fired: usize,
     /// How many timers moved to a lower level. With `fired` this is the part of the budget that was used.
     pub moved: usize,
-    /// Whether everything due has fired. If not, the budget ran out: call again, with the same tick or a later one.
+    /// Whether everything due has fired. If not, the budget ran out: call again, with the same tick or a
+    /// later one.
     pub caught_up: bool,
 }
 
@@ -82,8 +83,8 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// Sets a timer: `item` fires at `deadline`, or at the next [`advance`](Wheel::advance) if that has passed.
-    /// `u64::MAX` never fires.
+    /// Sets a timer: `item` fires at `deadline`, or at the next [`advance`](Wheel::advance) if that has
+    /// passed. `u64::MAX` never fires.
     ///
     /// # Panics
     ///
@@ -106,8 +107,8 @@ impl<T> Wheel<T> {
         self.take(id.idx())
     }
 
-    /// Moves a timer to another deadline, earlier or later, as [`insert`](Wheel::insert) would set it; the id stays
-    /// good. `false` if it has fired or was cancelled before.
+    /// Moves a timer to another deadline, earlier or later, as [`insert`](Wheel::insert) would set it; the id
+    /// stays good. `false` if it has fired or was cancelled before.
     pub fn reschedule(&mut self, id: TimerId, deadline: u64) -> bool {
         if self.timers.get(id).is_none() {
             return false;
@@ -120,9 +121,9 @@ impl<T> Wheel<T> {
 
     /// Fires what is due at `now`, with at most `budget` units of work in this call.
     ///
-    /// A unit is a timer that fires, or one that moves to a lower level. What is left over is done by later calls
-    /// before anything new, and `caught_up` says whether there is any. A budget of 0 only takes note of the tick;
-    /// `usize::MAX` finishes the work, however much it is.
+    /// A unit is a timer that fires, or one that moves to a lower level. What is left over is done by later
+    /// calls before anything new, and `caught_up` says whether there is any. A budget of 0 only takes note of
+    /// the tick; `usize::MAX` finishes the work, however much it is.
     ///
     /// `expired` is given the items in the order of their deadlines. It cannot reach the wheel: to set a
     /// timer again, keep the item and insert it after the call.
@@ -160,12 +161,12 @@ impl<T> Wheel<T> {
         done
     }
 
-    /// When to call [`advance`](Wheel::advance) next: no timer is due before this tick. `None` if there is none
-    /// that ever fires.
+    /// When to call [`advance`](Wheel::advance) next: no timer is due before this tick. `None` if there is
+    /// none that ever fires.
     ///
-    /// It is the exact deadline of the next timer, unless a timer that was to come before it has been cancelled or
-    /// rescheduled; then it may be earlier. One call to `advance` at the tick returned, to its end, mends that.
-    /// While work is left over from earlier calls, this is a tick that they were given.
+    /// It is the exact deadline of the next timer, unless a timer that was to come before it has been
+    /// cancelled or rescheduled; then it may be earlier. One call to `advance` at the tick returned, to its
+    /// end, mends that. While work is left over from earlier calls, this is a tick that they were given.
     pub fn next_deadline(&self) -> Option<u64> {
         if let Some(level) = self.cascading {
             if self
@@ -216,8 +217,8 @@ impl<T> Wheel<T> {
         Iter::new(&self.timers)
     }
 
-    /// Takes all timers out, in no particular order. Those that the iterator has not yielded when it is dropped are
-    /// dropped with it. The tick reached stays.
+    /// Takes all timers out, in no particular order. Those that the iterator has not yielded when it is
+    /// dropped are dropped with it. The tick reached stays.
     pub fn drain(&mut self) -> Drain<'_, T> {
         Drain::new(self)
     }
@@ -252,8 +253,8 @@ impl<T> Wheel<T> {
                 self.reached = target;
                 return None;
             };
-            // Within the slot, and not after anything in it. Starting at the earliest deadline, rather than at the
-            // slot's first tick, lets timers skip the levels between.
+            // Within the slot, and not after anything in it. Starting at the earliest deadline, rather than
+            // at the slot's first tick, lets timers skip the levels between.
             self.reached = list.earliest.min(target);
             if place.level == 0 {
                 return Some(Unit::Fire(list.head));
@@ -264,8 +265,8 @@ impl<T> Wheel<T> {
 
     /// Links a timer that is in no list into that of its slot.
     ///
-    /// While a slot is being cascaded, a new timer whose tick falls into it goes to the end of its list, so that it
-    /// stays behind the older ones of the same tick.
+    /// While a slot is being cascaded, a new timer whose tick falls into it goes to the end of its list, so
+    /// that it stays behind the older ones of the same tick.
     fn file(&mut self, idx: u32, cascading: Option<u8>) {
         let node = self.timers.linked(idx);
         if node.deadline == NEVER {

@@ -1,7 +1,8 @@
 //! Every order of two requests' steps.
 //!
-//! Each call of a store is atomic, so what two requests can do to each other is the order of their calls. A request loads the session and then takes two
-//! steps out of four; two requests of three steps have 20 orders, and there are 256 pairs of them.
+//! Each call of a store is atomic, so what two requests can do to each other is the order of their calls. A
+//! request loads the session and then takes two steps out of four; two requests of three steps have 20
+//! orders, and there are 256 pairs of them.
 
 use core::time::Duration;
 

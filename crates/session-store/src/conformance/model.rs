@@ -11,8 +11,8 @@ use crate::store::{
     CommitOutcome, CreateOutcome, Entry, Lifetime, Record, RotateOutcome, Slide, Version,
 };
 
-/// The plainest store that keeps the contract: one map, no limits, no concurrency, and the time as an argument. It is what stores are compared
-/// with, and the place to look up what a call means.
+/// The plainest store that keeps the contract: one map, no limits, no concurrency, and the time as an
+/// argument. It is what stores are compared with, and the place to look up what a call means.
 #[derive(Clone, Debug)]
 pub struct Model {
     slots: BTreeMap<SessionKey, Slot>,

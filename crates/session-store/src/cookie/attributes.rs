@@ -1,15 +1,16 @@
-//! What a cookie may be used for. The grammar of requests (`Cookie`) is left to an HTTP library; a `Set-Cookie` of checked parts is one `format!`.
+//! What a cookie may be used for. The grammar of requests (`Cookie`) is left to an HTTP library; a
+//! `Set-Cookie` of checked parts is one `format!`.
 
 use core::fmt::Write;
 use core::time::Duration;
 
 use purlin_core::Retry;
 
-/// The name and attributes of a cookie, checked against each other: a browser silently drops a cookie whose attributes do not fit the
-/// prefix of its name.
+/// The name and attributes of a cookie, checked against each other: a browser silently drops a cookie whose
+/// attributes do not fit the prefix of its name.
 ///
-/// The default is `__Host-id`, `Path=/`, `Secure`, `HttpOnly`, `SameSite=Lax`: the name says nothing about the service, and the prefix keeps other
-/// hosts of the domain from planting a cookie of that name.
+/// The default is `__Host-id`, `Path=/`, `Secure`, `HttpOnly`, `SameSite=Lax`: the name says nothing about
+/// the service, and the prefix keeps other hosts of the domain from planting a cookie of that name.
 ///
 /// ```
 /// use purlin_session_store::{CookieAttributeError, CookieAttributes, SameSite};
@@ -44,7 +45,8 @@ pub enum SameSite {
     Strict,
     /// Those that follow a link. What they ask for must then change nothing.
     Lax,
-    /// All. The cookie must be `Secure`, and every request that changes something needs a token against forgery.
+    /// All. The cookie must be `Secure`, and every request that changes something needs a token against
+    /// forgery.
     None,
 }
 
@@ -75,11 +77,12 @@ impl CookieAttributes {
         &self.name
     }
 
-    /// The text of a `Set-Cookie` header. Without `max_age` the browser forgets the cookie when it closes; zero takes it away. Fractions
-    /// of a second are cut.
+    /// The text of a `Set-Cookie` header. Without `max_age` the browser forgets the cookie when it closes;
+    /// zero takes it away. Fractions of a second are cut.
     ///
-    /// The value is written as it is, and a text of [`CookieCodec`](crate::CookieCodec) needs no quoting. Characters that would end the value (anything but
-    /// visible ASCII without `"`, `,`, `;` and `\`) are left out, so no value can add an attribute or a header.
+    /// The value is written as it is, and a text of [`CookieCodec`](crate::CookieCodec) needs no quoting.
+    /// Characters that would end the value (anything but visible ASCII without `"`, `,`, `;` and `\`) are
+    /// left out, so no value can add an attribute or a header.
     pub fn set_cookie(&self, value: &str, max_age: Option<Duration>) -> String {
         let value = value
             .chars()
@@ -130,7 +133,8 @@ impl CookieBuilder {
         self
     }
 
-    /// Whether to send the cookie over HTTPS only. Turn it off for development without TLS and for nothing else.
+    /// Whether to send the cookie over HTTPS only. Turn it off for development without TLS and for nothing
+    /// else.
     pub fn secure(mut self, secure: bool) -> Self {
         self.attributes.secure = secure;
         self

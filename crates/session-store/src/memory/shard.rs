@@ -14,10 +14,11 @@ use crate::store::{Entry, Lifetime, Slide, Swept, Version};
 
 pub(super) struct Shard {
     table: HashMap<SessionKey, Slot, MapHasher>,
-    /// One timer a slot, in seconds. It may be earlier than the slot's next change, since using a session does not move it; it
-    /// is set again when it fires. It is later by less than a second.
+    /// One timer a slot, in seconds. It may be earlier than the slot's next change, since using a session
+    /// does not move it; it is set again when it fires. It is later by less than a second.
     wheel: Wheel<SessionKey>,
-    /// The latest tick seen. A clock that steps back is held here, so that nothing expired is seen alive again.
+    /// The latest tick seen. A clock that steps back is held here, so that nothing expired is seen alive
+    /// again.
     latest: Tick,
     pub(super) counts: Counts,
 }
@@ -25,8 +26,8 @@ pub(super) struct Shard {
 /// What is known of a key.
 pub(super) struct Slot {
     pub(super) state: State,
-    /// The slot is as good as empty from this tick on: a live session's idle deadline, and otherwise the end of the time
-    /// that its key is remembered.
+    /// The slot is as good as empty from this tick on: a live session's idle deadline, and otherwise the end
+    /// of the time that its key is remembered.
     pub(super) until: Tick,
     timer: TimerId,
 }
@@ -119,8 +120,8 @@ impl Shard {
         else {
             return;
         };
-        // As a key is remembered for the same time after each rotation, the slots between this one and the session's
-        // present one outlast it.
+        // As a key is remembered for the same time after each rotation, the slots between this one and the
+        // session's present one outlast it.
         let grace_until = now.after(grace.min(retention)).min(slot.until);
         let (payload, version) = (core::mem::take(payload), *version);
         slot.state = State::Superseded(Box::new(Superseded {
@@ -196,7 +197,8 @@ impl Slot {
         Some(Entry::new(*version, payload.clone(), remaining))
     }
 
-    /// Moves a live session's idle deadline out, as [`Slide`] says. The timer stays: it notices when it fires.
+    /// Moves a live session's idle deadline out, as [`Slide`] says. The timer stays: it notices when it
+    /// fires.
     pub(super) fn slide(&mut self, now: Tick, slide: Slide) {
         let (State::Live { absolute, .. }, Slide::To { idle, min_gain }) = (&self.state, slide)
         else {

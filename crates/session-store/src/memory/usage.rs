@@ -7,8 +7,8 @@ use purlin_core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use super::shard::Slot;
 use crate::id::SessionKey;
 
-/// A table's place for an entry (at the table's worst, after it has just grown, twice this is allocated), and the entry's timer: the key again, and
-/// 40 bytes of links.
+/// A table's place for an entry (at the table's worst, after it has just grown, twice this is allocated), and
+/// the entry's timer: the key again, and 40 bytes of links.
 pub(super) const ENTRY_BYTES: usize =
     size_of::<(SessionKey, Slot)>() + size_of::<SessionKey>() + 40;
 

@@ -13,8 +13,9 @@ use crate::store::{
 /// A future behind a pointer.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// [`SessionStore`] with boxed futures, for `Arc<dyn DynSessionStore>`. Every `SessionStore` is one, the methods mean what they
-/// mean there, and the object is a `SessionStore` again. Each call allocates its future.
+/// [`SessionStore`] with boxed futures, for `Arc<dyn DynSessionStore>`. Every `SessionStore` is one, the
+/// methods mean what they mean there, and the object is a `SessionStore` again. Each call allocates its
+/// future.
 ///
 /// ```
 /// use std::sync::Arc;
