@@ -4,4 +4,5 @@
 source "$(dirname "${BASH_SOURCE[0]}")/step.sh"
 
 cargo_tool deny
-step "dependencies" cargo deny --all-features check
+step "licences, doubles and sources" cargo deny check licenses bans sources
+step "advisories" cargo deny check advisories
