@@ -1,36 +1,21 @@
-//! What fuzzing started from and what it found, replayed: every file in `regressions/` is an input of the fuzz
-//! target `shard_map_decode`, which checks the same. A new find goes there under a name that tells its story.
+//! What fuzzing started from and what it found, replayed: every file in `regressions/inputs` is an input of the
+//! fuzz target `shard_map_decode`. A new find goes there, under a name that tells its story.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+#[path = "regressions/check.rs"]
+mod check;
 
 use std::fs;
 use std::path::Path;
 
-use purlin_shard_router::{DecodeError, PlacementHash, ShardMap};
-
-/// The whole check of the fuzz target: the bytes as they are, and as the body of a map whose magic number and
-/// checksum are right.
-fn check(input: &[u8]) -> [Result<ShardMap, DecodeError>; 2] {
-    let mut sealed = [&b"PLSM\x01"[..], input].concat();
-    let checksum = PlacementHash::xxh3(0).of_bytes(&sealed);
-    sealed.extend_from_slice(&checksum.to_le_bytes());
-    [input, &sealed].map(|bytes| {
-        let decoded = ShardMap::decode(bytes);
-        if let Ok(map) = &decoded {
-            assert_eq!(map.encode(), bytes, "two forms of one map");
-            assert!(map.shard(map.route(input).shard()).is_some());
-        }
-        decoded
-    })
-}
-
 #[test]
 fn every_kept_input_has_an_answer() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions/inputs");
     let (mut as_it_is, mut as_a_body, mut neither) = (0, 0, 0);
     for file in fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let [plain, sealed] = check(&fs::read(&path).unwrap());
+        let [plain, sealed] = check::check(&fs::read(&path).unwrap());
         // The names say what each is, so that a file that has lost its point shows.
         match name.split('-').next() {
             Some("map") => {
