@@ -150,8 +150,10 @@ impl<C: Clock> MemoryStore<C> {
     }
 
     fn lock(&self, key: &SessionKey) -> (MutexGuard<'_, Shard>, Tick) {
+        // Asked before the lock is taken: a clock may be anybody's code.
+        let now = self.clock.now();
         let mut shard = self.shards[self.shard_idx(key)].lock();
-        let now = shard.observe(self.clock.now());
+        let now = shard.observe(now);
         (shard, now)
     }
 
@@ -342,8 +344,9 @@ impl<C: Clock> MemoryStore<C> {
         };
         let mut left = budget;
         for i in 0..n_shards {
+            let now = self.clock.now();
             let mut shard = self.shards[start.wrapping_add(i) % n_shards].lock();
-            let now = shard.observe(self.clock.now());
+            let now = shard.observe(now);
             let (swept, used) = shard.expire(now, left, &self.usage);
             left -= used;
             total.removed += swept.removed;
@@ -379,9 +382,10 @@ impl<C: Clock> MemoryStore<C> {
     fn lock_pair(&self, a: &SessionKey, b: &SessionKey) -> Pair<'_, C> {
         let (a, b) = (self.shard_idx(a), self.shard_idx(b));
         let (low, high) = (a.min(b), a.max(b));
+        let now = self.clock.now();
         let mut first = self.shards[low].lock();
         let mut second = (low != high).then(|| self.shards[high].lock());
-        let mut now = first.observe(self.clock.now());
+        let mut now = first.observe(now);
         if let Some(second) = &mut second {
             now = second.observe(now);
             first.observe(now);

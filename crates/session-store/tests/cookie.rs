@@ -104,6 +104,12 @@ fn a_value_is_good_for_its_own_cookie_and_use_only() {
         other.decode(one.encode(&id(5))).unwrap_err(),
         CookieError::Unsealed
     );
+    let shorter = one.encode_token(&[5; 31]).unwrap();
+    assert_eq!(
+        one.decode(&shorter).unwrap_err(),
+        CookieError::Malformed,
+        "no id has this length"
+    );
     let token = one.encode_token(&[5; 32]).unwrap();
     assert_eq!(
         one.decode(&token).unwrap_err(),

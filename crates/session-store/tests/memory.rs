@@ -239,6 +239,38 @@ fn a_used_session_outlives_its_first_timer_and_is_freed_at_its_last() {
 }
 
 #[test]
+fn a_deleted_session_is_forgotten_after_the_retention_and_not_at_its_old_deadline() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder()
+        .clock(clock.clone())
+        .retention(MINUTE)
+        .build();
+    create(&store, 0, "x", minutes(600));
+    create(&store, 1, "x", minutes(600));
+    assert!(run(store.delete(&key(0))).unwrap());
+    let ending = Record::new("x", Lifetime::new(MINUTE * 600, MINUTE));
+    let outcome = run(store.commit(&key(1), Version::FIRST, ending)).unwrap();
+    assert_eq!(outcome, CommitOutcome::Committed(Version(2)));
+    clock.advance(MINUTE);
+    assert_eq!(run(store.sweep(usize::MAX)).unwrap().removed, 2);
+    assert_eq!((store.stats().entries, store.stats().bytes), (0, 0));
+}
+
+/// Timers count whole seconds, rounded so that one never fires on a session that still lives.
+#[test]
+fn a_sweep_has_nothing_to_do_until_a_session_has_expired() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let lifetime = Lifetime::new(Duration::from_millis(10_900), Duration::MAX);
+    create(&store, 0, "x", lifetime);
+    clock.advance(Duration::from_millis(10_500));
+    run(store.sweep(usize::MAX)).unwrap();
+    assert!(run(store.sweep(0)).unwrap().caught_up);
+    clock.advance(Duration::from_millis(500));
+    assert_eq!(run(store.sweep(usize::MAX)).unwrap().removed, 1);
+}
+
+#[test]
 fn writes_alone_keep_the_store_clean() {
     let clock = ManualClock::new();
     let store = MemoryStore::builder()

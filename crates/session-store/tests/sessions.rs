@@ -418,6 +418,46 @@ async fn an_unused_session_ends() {
 }
 
 #[tokio::test]
+async fn a_commit_is_use_too() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let sessions = Sessions::new(store, Policy::default());
+    for rotate in [false, true] {
+        let id = stored(&sessions, "a", "1").await;
+        let mut session = sessions.open(id).await.unwrap();
+        clock.advance(Duration::from_secs(20 * 60));
+        session.set_bytes("a", "2").unwrap();
+        if rotate {
+            session.rotate();
+        }
+        assert!(sessions.commit(&mut session).await.is_ok());
+        clock.advance(Duration::from_secs(20 * 60));
+        let id = session.id().unwrap().clone();
+        assert_eq!(sessions.open(id).await.unwrap().state(), State::Clean);
+    }
+}
+
+#[test]
+fn a_session_that_is_to_end_is_not_to_be_rotated() {
+    let mut session = Session::absent();
+    session.destroy();
+    session.rotate();
+    assert_eq!(session.state(), State::Destroyed);
+}
+
+#[tokio::test]
+async fn a_change_can_be_taken_back_by_setting_the_old_value() {
+    let sessions = memory();
+    let id = stored(&sessions, "a", "1").await;
+    let mut session = sessions.open(id.clone()).await.unwrap();
+    session.set_bytes("a", "2").unwrap();
+    session.set_bytes("a", "1").unwrap();
+    assert_eq!(text(&session, "a").unwrap(), "1");
+    assert_eq!(sessions.commit(&mut session).await.unwrap(), Saved::Written);
+    assert_eq!(text(&sessions.open(id).await.unwrap(), "a").unwrap(), "1");
+}
+
+#[tokio::test]
 async fn a_session_that_is_not_there_costs_no_store_call() {
     let sessions = Sessions::new(Counting::new(MemoryStore::new()), Policy::default());
     let mut session = Session::absent();

@@ -290,3 +290,68 @@ fn second_after(tick: Tick) -> u64 {
 fn second_before(tick: Tick) -> u64 {
     tick.as_nanos() / NANOS_PER_SECOND
 }
+
+#[cfg(test)]
+mod tests {
+    use purlin_core::{Clock, ManualClock};
+
+    use super::*;
+    use crate::memory::MemoryStore;
+    use crate::store::Record;
+    use crate::{SessionId, SessionStore};
+
+    fn key(number: u8) -> SessionKey {
+        SessionId::from_secret_bytes([number; SessionId::LEN]).key()
+    }
+
+    fn run<F: Future>(future: F) -> F::Output {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(future)
+    }
+
+    fn create<C: Clock + Send + Sync>(store: &MemoryStore<C>, number: u8) {
+        let lifetime = Lifetime::new(Duration::from_secs(60), Duration::MAX);
+        let record = Record::new("x", lifetime);
+        assert!(run(store.create(&key(number), record)).is_ok());
+    }
+
+    /// A slot has one timer and a timer has a slot, also when a slot is filled again before it was swept.
+    #[test]
+    fn slots_and_timers_are_as_many() {
+        let clock = ManualClock::new();
+        let store = MemoryStore::builder()
+            .clock(clock.clone())
+            .shards(1)
+            .build();
+        for round in 0..20 {
+            for number in 0..20 {
+                create(&store, number);
+                if number % 3 == round % 3 {
+                    run(store.delete(&key(number))).unwrap();
+                }
+                let shard = store.shards[0].lock();
+                assert_eq!(shard.table.len(), shard.wheel.len());
+            }
+            clock.advance(Duration::from_secs(60));
+        }
+    }
+
+    /// A shard in which something always expires does not keep small budgets to itself.
+    #[test]
+    fn sweeps_begin_at_each_shard_in_turn() {
+        let clock = ManualClock::new();
+        let store = MemoryStore::builder()
+            .clock(clock.clone())
+            .shards(4)
+            .build();
+        (0..=255).for_each(|number| create(&store, number));
+        let sizes = || [0, 1, 2, 3].map(|i: usize| store.shards[i].lock().table.len());
+        let before = sizes();
+        clock.advance(Duration::from_secs(61));
+        for _ in 0..4 {
+            run(store.sweep(8)).unwrap();
+        }
+        let after = sizes();
+        assert!((0..4).all(|i| after[i] < before[i]), "{before:?} {after:?}");
+    }
+}
