@@ -25,6 +25,19 @@ pub enum BuildError {
         /// How many there may be.
         limit: usize,
     },
+    /// A table of 2 to this many slots cannot be made.
+    SlotBits(u32),
+    /// A table of this many entries would be too large.
+    TableSize(u32),
+    /// The nodes' weights add up to more buckets than the capacity.
+    Capacity {
+        /// The sum of the weights.
+        buckets: u64,
+        /// How many buckets there may be.
+        capacity: u32,
+    },
+    /// The node's weight is above 1, which the algorithm has no use for. The node is given back.
+    Weighted(Node),
     /// No node has this id.
     UnknownNode(NodeId),
 }
@@ -47,6 +60,24 @@ impl fmt::Display for BuildError {
             }
             BuildError::TooManyPoints { points, limit } => {
                 write!(f, "the weights ask for {points} points, of at most {limit}")
+            }
+            BuildError::SlotBits(bits) => write!(
+                f,
+                "2 to the {bits} slots, of 2 to at least 1 and at most 24"
+            ),
+            BuildError::TableSize(size) => write!(f, "a table of {size} entries is too large"),
+            BuildError::Capacity { buckets, capacity } => {
+                write!(
+                    f,
+                    "the weights add up to {buckets} buckets, of at most {capacity}"
+                )
+            }
+            BuildError::Weighted(node) => {
+                write!(
+                    f,
+                    "{} has weight {}, and the algorithm knows no weights above 1",
+                    node.id, node.weight.0
+                )
             }
             BuildError::UnknownNode(id) => write!(f, "{id} is not there"),
         }

@@ -1,5 +1,6 @@
 //! The nodes of a placement, in an order of their own.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use purlin_core::{Node, NodeId};
@@ -13,6 +14,11 @@ pub(crate) struct Nodes {
     nodes: Vec<Node>,
     /// The ids alone, in the same order: what lookups read.
     ids: Vec<NodeId>,
+    /// A number for each node's zone, in the same order. Nodes of no zone have one each.
+    zones: Vec<u32>,
+    /// `reach[r]` is how many nodes with a weight above 0 can be chosen with at most `r` of a zone. Its last
+    /// is the number of such nodes, so it is never empty.
+    reach: Vec<u32>,
 }
 
 impl Nodes {
@@ -28,38 +34,59 @@ impl Nodes {
         if let Some(first) = nodes.windows(2).position(|pair| pair[0].id == pair[1].id) {
             return Err(BuildError::DuplicateNode(nodes.swap_remove(first + 1)));
         }
-        let ids = nodes.iter().map(|node| node.id).collect();
-        Ok(Nodes { nodes, ids })
+        Ok(Nodes::of_sorted(nodes))
     }
 
-    /// Puts a node in its place, over the one of the same id if there is one, which is returned with the
-    /// index.
-    pub(crate) fn insert(
-        &mut self,
-        node: Node,
-        limit: usize,
-    ) -> Result<(usize, Option<Node>), BuildError> {
-        match self.index(node.id) {
-            Ok(index) => Ok((
-                index,
-                Some(core::mem::replace(&mut self.nodes[index], node)),
-            )),
-            Err(_) if self.nodes.len() >= limit => Err(BuildError::TooManyNodes {
-                nodes: self.nodes.len() + 1,
-                limit,
-            }),
-            Err(index) => {
-                self.ids.insert(index, node.id);
-                self.nodes.insert(index, node);
-                Ok((index, None))
+    fn of_sorted(nodes: Vec<Node>) -> Self {
+        let ids = nodes.iter().map(|node| node.id).collect();
+        let mut numbers = BTreeMap::new();
+        let mut sizes: Vec<u32> = Vec::new();
+        let mut zones = Vec::with_capacity(nodes.len());
+        for node in &nodes {
+            let fresh = sizes.len() as u32;
+            let number = node
+                .zone
+                .as_ref()
+                .map_or(fresh, |zone| *numbers.entry(zone).or_insert(fresh));
+            if number == fresh {
+                sizes.push(0);
             }
+            sizes[number as usize] += u32::from(!node.weight.is_zero());
+            zones.push(number);
+        }
+        let reach = reach(&mut sizes);
+        Nodes {
+            nodes,
+            ids,
+            zones,
+            reach,
         }
     }
 
-    /// Takes the node at an index out.
-    pub(crate) fn remove(&mut self, index: usize) -> Node {
-        self.ids.remove(index);
-        self.nodes.remove(index)
+    /// The nodes with this one in its place, over the one of the same id if there is one; the index, and
+    /// whether it is new.
+    pub(crate) fn with(&self, node: Node, limit: usize) -> Result<(Self, usize, bool), BuildError> {
+        let found = self.index(node.id);
+        if found.is_err() && self.nodes.len() >= limit {
+            return Err(BuildError::TooManyNodes {
+                nodes: self.nodes.len() + 1,
+                limit,
+            });
+        }
+        let mut nodes = self.nodes.clone();
+        match found {
+            Ok(index) => nodes[index] = node,
+            Err(index) => nodes.insert(index, node),
+        }
+        let (Ok(index) | Err(index)) = found;
+        Ok((Nodes::of_sorted(nodes), index, found.is_err()))
+    }
+
+    /// The nodes without the one at an index.
+    pub(crate) fn without(&self, index: usize) -> Self {
+        let mut nodes = self.nodes.clone();
+        nodes.remove(index);
+        Nodes::of_sorted(nodes)
     }
 
     /// The index of an id, or the index it would have.
@@ -72,15 +99,68 @@ impl Nodes {
         self.ids[index as usize]
     }
 
+    #[inline]
+    pub(crate) fn zone(&self, index: u32) -> u32 {
+        self.zones[index as usize]
+    }
+
+    /// How many nodes with a weight above 0 can be chosen with at most `per_zone` of a zone.
+    pub(crate) fn reach(&self, per_zone: usize) -> usize {
+        self.reach[per_zone.min(self.reach.len() - 1)] as usize
+    }
+
     pub(crate) fn as_slice(&self) -> &[Node] {
         &self.nodes
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The indexes of the nodes that take keys.
+    #[inline]
+    pub(crate) fn takers(&self) -> impl Iterator<Item = u32> + Clone {
+        (0..)
+            .zip(&self.nodes)
+            .filter(|(_, node)| !node.weight.is_zero())
+            .map(|(index, _)| index)
+    }
+
     /// How many nodes take keys.
+    #[inline]
     pub(crate) fn n_weighted(&self) -> usize {
-        self.nodes
-            .iter()
-            .filter(|node| !node.weight.is_zero())
-            .count()
+        self.reach.last().map_or(0, |&reach| reach as usize)
+    }
+
+    /// The sum of all weights. At most 2^24 nodes of 2^32 units fit with room to spare.
+    pub(crate) fn total_weight(&self) -> u64 {
+        self.nodes.iter().map(|node| u64::from(node.weight.0)).sum()
+    }
+}
+
+/// How many can be chosen of zones of these sizes with at most 0, 1, 2 … of each.
+fn reach(sizes: &mut [u32]) -> Vec<u32> {
+    sizes.sort_unstable();
+    let mut reach = Vec::from([0]);
+    let (mut total, mut exhausted) = (0, 0);
+    for taken in 0..sizes.last().copied().unwrap_or(0) {
+        // A zone gives one more as long as it has more than were taken.
+        exhausted += sizes[exhausted..].partition_point(|&size| size <= taken);
+        total += (sizes.len() - exhausted) as u32;
+        reach.push(total);
+    }
+    reach
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reach_counts_zone_by_zone() {
+        assert_eq!(reach(&mut []), [0]);
+        assert_eq!(reach(&mut [0, 0]), [0]);
+        assert_eq!(reach(&mut [1, 1, 1]), [0, 3]);
+        assert_eq!(reach(&mut [3, 1, 0, 2]), [0, 3, 5, 6]);
     }
 }

@@ -127,9 +127,38 @@ impl Points {
         Some(owner(self.words[self.successor(hash)]))
     }
 
+    /// The last hash with the same successor, not going round.
+    pub(crate) fn end(&self, hash: u64) -> u64 {
+        let at = if self.words.is_empty() {
+            0
+        } else {
+            self.successor(hash)
+        };
+        // Behind the last point lies the padding, and the range to the end.
+        if at >= self.len() {
+            u64::MAX
+        } else {
+            self.words[at] | (MAX_OWNERS as u64 - 1)
+        }
+    }
+
+    /// How far it is from the position of `hash` to the first point at or after it, going round, and that
+    /// point's owner. There must be a point.
+    #[inline]
+    pub(crate) fn next_after(&self, hash: u64) -> (u64, u32) {
+        let at = self.successor(hash);
+        // The padding has the first point's owner, but lies at the end.
+        let point = if at == self.len() {
+            self.words[0]
+        } else {
+            self.words[at]
+        };
+        (place(point).wrapping_sub(place(hash)), owner(point))
+    }
+
     /// The points from the first at or after the position of `hash`, once round.
     #[inline]
-    pub(crate) fn walk(&self, hash: u64) -> impl Iterator<Item = u64> {
+    pub(crate) fn walk(&self, hash: u64) -> impl Iterator<Item = u64> + Clone {
         let points = self.as_slice();
         let start = if points.is_empty() {
             0

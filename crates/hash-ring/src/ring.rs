@@ -4,12 +4,13 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU32;
 
-use purlin_core::{Node, NodeId, Placement, PlacementHash, PlacementKey, Weight};
+use purlin_core::{Node, NodeId, Placement, PlacementHash, Weight};
 
+use crate::fleet::{Fleet, fleet_methods};
 use crate::nodes::Nodes;
 use crate::points::{MAX_OWNERS, MAX_POINTS, Points, owner, point};
-use crate::snapshot::{Algorithm, Decoder, Encoder};
-use crate::{BuildError, DecodeError};
+use crate::snapshot::{Decoder, Encoder};
+use crate::{Algorithm, BuildError, Builder, DecodeError};
 
 /// Points per weight unit where the builder is told nothing: what ketama settled on. The busiest node then
 /// gets about 1.2 times the average with 100 nodes, 1.3 with 1 000.
@@ -56,34 +57,27 @@ const DEFAULT_POINTS_PER_WEIGHT: NonZeroU32 = NonZeroU32::new(160).expect("160 i
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ring {
-    hash: PlacementHash,
+    fleet: Fleet,
     points_per_weight: NonZeroU32,
-    version: u64,
-    nodes: Nodes,
-    /// The owner of a point is an index into `nodes`.
+    /// The owner of a point is the index of a node.
     points: Points,
-    /// How many nodes have points, which ends the walk for replicas.
-    n_owners: usize,
 }
+
+fleet_methods!(Ring);
 
 impl Ring {
     /// A ring of these nodes with the default hash and 160 points per weight unit.
     ///
     /// # Errors
     ///
-    /// See [`RingBuilder::build`].
+    /// See [`Builder::build`](Builder#method.build).
     pub fn from_nodes(nodes: impl IntoIterator<Item = Node>) -> Result<Self, BuildError> {
         Ring::builder().nodes(nodes).build()
     }
 
-    /// Chooses the hash and the number of points.
-    pub fn builder() -> RingBuilder {
-        RingBuilder {
-            hash: PlacementHash::default(),
-            points_per_weight: DEFAULT_POINTS_PER_WEIGHT,
-            version: 1,
-            nodes: Vec::new(),
-        }
+    /// Chooses the hash, the number of points and the spread of replicas.
+    pub fn builder() -> Builder<RingOptions> {
+        Builder::default()
     }
 
     /// The ring with one more node, or, where a node of that id is there already, with this one in its
@@ -93,12 +87,10 @@ impl Ring {
     ///
     /// [`BuildError::TooManyNodes`] or [`BuildError::TooManyPoints`].
     pub fn with(&self, node: Node) -> Result<Self, BuildError> {
-        let mut nodes = self.nodes.clone();
         let (id, weight) = (node.id, node.weight);
-        let (index, replaced) = nodes.insert(node, MAX_OWNERS)?;
+        let (nodes, index, is_new) = self.fleet.nodes.with(node, MAX_OWNERS)?;
         count_points(nodes.as_slice(), self.points_per_weight)?;
         // A new node pushes the indexes behind it up by one; a replaced one's points are made anew.
-        let is_new = replaced.is_none();
         let kept = self.points.as_slice().iter().filter_map(|&point| {
             let owner = owner(point) as usize;
             if is_new {
@@ -107,8 +99,14 @@ impl Ring {
                 (owner != index).then_some(point)
             }
         });
-        let mut new: Vec<u64> =
-            node_points(self.hash, id, index as u32, weight, self.points_per_weight).collect();
+        let mut new: Vec<u64> = node_points(
+            self.fleet.hash,
+            id,
+            index as u32,
+            weight,
+            self.points_per_weight,
+        )
+        .collect();
         new.sort_unstable();
         Ok(self.changed(nodes, merge(kept, &new)))
     }
@@ -117,55 +115,23 @@ impl Ring {
     /// there is no such node, the result is equal to this ring.
     #[must_use]
     pub fn without(&self, id: NodeId) -> Self {
-        let Ok(index) = self.nodes.index(id) else {
+        let Ok(index) = self.fleet.nodes.index(id) else {
             return self.clone();
         };
-        let mut nodes = self.nodes.clone();
-        nodes.remove(index);
         let kept = self.points.as_slice().iter().filter_map(|&point| {
             let owner = owner(point) as usize;
             (owner != index).then(|| point - u64::from(owner > index))
         });
-        self.changed(nodes, kept.collect())
+        self.changed(self.fleet.nodes.without(index), kept.collect())
     }
 
     fn changed(&self, nodes: Nodes, points: Vec<u64>) -> Self {
+        let (fleet, points) = (self.fleet.next(nodes), Points::from_sorted(points));
         Ring {
-            hash: self.hash,
+            fleet,
             points_per_weight: self.points_per_weight,
-            version: self.version.saturating_add(1),
-            n_owners: nodes.n_weighted(),
-            nodes,
-            points: Points::from_sorted(points),
+            points,
         }
-    }
-
-    /// The node that owns a key, or `None` if no node takes keys.
-    #[inline]
-    pub fn owner<K: PlacementKey + ?Sized>(&self, key: &K) -> Option<NodeId> {
-        self.owner_of_hash(self.hash.of(key))
-    }
-
-    /// Writes the distinct nodes that hold a key into `into`, the owner first, and returns how many there
-    /// are; see [`Placement::replicas_of_hash`].
-    #[inline]
-    pub fn replicas<K: PlacementKey + ?Sized>(&self, key: &K, into: &mut [NodeId]) -> usize {
-        self.replicas_of_hash(self.hash.of(key), into)
-    }
-
-    /// The nodes, by ascending id, those of weight 0 included.
-    pub fn nodes(&self) -> &[Node] {
-        self.nodes.as_slice()
-    }
-
-    /// The hash that places keys and points.
-    pub const fn hash(&self) -> PlacementHash {
-        self.hash
-    }
-
-    /// Counts the changes since the ring was built.
-    pub const fn version(&self) -> u64 {
-        self.version
     }
 
     /// How many points a node has for each unit of its weight.
@@ -178,6 +144,11 @@ impl Ring {
         self.points.len()
     }
 
+    /// The last hash that has the same next point.
+    pub(crate) fn point_end(&self, hash: u64) -> u64 {
+        self.points.end(hash)
+    }
+
     /// How many bytes the points and their index take.
     pub fn point_bytes(&self) -> usize {
         self.points.heap_bytes()
@@ -186,12 +157,7 @@ impl Ring {
     /// The ring as bytes, for another process: the hash, the version and the nodes. The points are made
     /// anew from them. The layout is [described](crate#snapshots) and will stay readable.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut encoder = Encoder::new(
-            Algorithm::Ring,
-            self.hash,
-            self.version,
-            self.nodes.as_slice(),
-        );
+        let mut encoder = Encoder::new(Algorithm::Ring, &self.fleet);
         encoder.u32(self.points_per_weight.get());
         encoder.finish()
     }
@@ -203,15 +169,12 @@ impl Ring {
     /// [`DecodeError`] for bytes that are damaged, of an unknown format, or made with another hash. Never
     /// panics, whatever the bytes, and allocates no more than the limits on points allow.
     pub fn from_bytes(bytes: &[u8], hash: &PlacementHash) -> Result<Self, DecodeError> {
-        let mut decoder = Decoder::open(bytes, Algorithm::Ring, hash)?;
+        Ring::read(Decoder::open(bytes, hash)?.expect(Algorithm::Ring)?)
+    }
+
+    pub(crate) fn read(mut decoder: Decoder<'_>) -> Result<Self, DecodeError> {
         let points_per_weight = NonZeroU32::new(decoder.u32()?).ok_or(DecodeError::Malformed)?;
-        let (version, nodes) = decoder.finish()?;
-        let builder = RingBuilder {
-            hash: *hash,
-            points_per_weight,
-            version,
-            nodes,
-        };
+        let builder = decoder.finish(RingOptions { points_per_weight })?;
         builder.build().map_err(DecodeError::Invalid)
     }
 }
@@ -219,30 +182,22 @@ impl Ring {
 impl Placement for Ring {
     #[inline]
     fn hash_key(&self, key: &[u8]) -> u64 {
-        self.hash.of_bytes(key)
+        self.fleet.hash.of_bytes(key)
     }
 
     #[inline]
     fn owner_of_hash(&self, hash: u64) -> Option<NodeId> {
-        self.points.owner_of(hash).map(|index| self.nodes.id(index))
+        self.points
+            .owner_of(hash)
+            .map(|index| self.fleet.nodes.id(index))
     }
 
     /// Walks on from the owner and takes each node the first time it is met.
     #[inline]
     fn replicas_of_hash(&self, hash: u64, into: &mut [NodeId]) -> usize {
-        let wanted = into.len().min(self.n_owners);
-        let mut found = 0;
-        for point in self.points.walk(hash) {
-            if found == wanted {
-                break;
-            }
-            let id = self.nodes.id(owner(point));
-            if !into[..found].contains(&id) {
-                into[found] = id;
-                found += 1;
-            }
-        }
-        found
+        self.fleet
+            .spread
+            .pick(&self.fleet.nodes, self.points.walk(hash).map(owner), into)
     }
 }
 
@@ -250,70 +205,32 @@ impl Placement for Ring {
 impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ring")
-            .field("algorithm", &self.hash.algorithm())
+            .field("fleet", &self.fleet)
             .field("points_per_weight", &self.points_per_weight)
-            .field("version", &self.version)
-            .field("nodes", &self.nodes.as_slice())
             .field("n_points", &self.n_points())
-            .finish_non_exhaustive()
+            .finish()
     }
 }
 
-/// Makes a [`Ring`].
-///
-/// ```
-/// use std::num::NonZeroU32;
-/// use purlin_core::{Node, NodeId, PlacementHash, Weight};
-/// use purlin_hash_ring::Ring;
-///
-/// let ring = Ring::builder()
-///     .hash(PlacementHash::siphash24([7; 16]))
-///     .points_per_weight(NonZeroU32::new(40).expect("40 is not zero"))
-///     .node(Node::new(NodeId(1), "small"))
-///     .node(Node::new(NodeId(2), "large").with_weight(Weight(3)))
-///     .build()?;
-/// assert_eq!(ring.n_points(), 160);
-/// # Ok::<(), purlin_hash_ring::BuildError>(())
-/// ```
-#[derive(Clone)]
-#[must_use]
-pub struct RingBuilder {
-    hash: PlacementHash,
+/// What a ring's builder may be told beside what all builders may.
+#[derive(Clone, Debug)]
+pub struct RingOptions {
     points_per_weight: NonZeroU32,
-    version: u64,
-    nodes: Vec<Node>,
 }
 
-impl RingBuilder {
-    /// The hash of keys and points. The default is XXH3-64 with seed 0; take SipHash with a secret key where
-    /// an attacker chooses keys.
-    pub const fn hash(mut self, hash: PlacementHash) -> Self {
-        self.hash = hash;
-        self
+impl Default for RingOptions {
+    fn default() -> Self {
+        RingOptions {
+            points_per_weight: DEFAULT_POINTS_PER_WEIGHT,
+        }
     }
+}
 
+impl Builder<RingOptions> {
     /// How many points a node has for each unit of its weight; 160 if this is not called. Four times as
     /// many halve the spread of the shares.
-    pub const fn points_per_weight(mut self, points: NonZeroU32) -> Self {
-        self.points_per_weight = points;
-        self
-    }
-
-    /// The version the ring starts at; 1 if this is not called.
-    pub const fn version(mut self, version: u64) -> Self {
-        self.version = version;
-        self
-    }
-
-    /// One more node.
-    pub fn node(mut self, node: Node) -> Self {
-        self.nodes.push(node);
-        self
-    }
-
-    /// More nodes.
-    pub fn nodes(mut self, nodes: impl IntoIterator<Item = Node>) -> Self {
-        self.nodes.extend(nodes);
+    pub fn points_per_weight(mut self, points: NonZeroU32) -> Self {
+        self.options.points_per_weight = points;
         self
     }
 
@@ -325,38 +242,43 @@ impl RingBuilder {
     /// [`BuildError::DuplicateNode`], [`BuildError::TooManyNodes`] above 2²⁴ nodes, or
     /// [`BuildError::TooManyPoints`] above 2²⁴ points.
     pub fn build(self) -> Result<Ring, BuildError> {
-        let nodes = Nodes::new(self.nodes, MAX_OWNERS)?;
-        let mut points =
-            Vec::with_capacity(count_points(nodes.as_slice(), self.points_per_weight)?);
-        for (index, node) in nodes.as_slice().iter().enumerate() {
+        let (fleet, RingOptions { points_per_weight }) = self.into_parts(MAX_OWNERS)?;
+        let nodes = fleet.nodes.as_slice();
+        let mut points = Vec::with_capacity(count_points(nodes, points_per_weight)?);
+        for (index, node) in nodes.iter().enumerate() {
             points.extend(node_points(
-                self.hash,
+                fleet.hash,
                 node.id,
                 index as u32,
                 node.weight,
-                self.points_per_weight,
+                points_per_weight,
             ));
         }
         Ok(Ring {
-            hash: self.hash,
-            points_per_weight: self.points_per_weight,
-            version: self.version,
-            n_owners: nodes.n_weighted(),
-            nodes,
+            fleet,
+            points_per_weight,
             points: Points::from_unsorted(&points),
         })
     }
 }
 
-impl fmt::Debug for RingBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RingBuilder")
-            .field("algorithm", &self.hash.algorithm())
-            .field("points_per_weight", &self.points_per_weight)
-            .field("version", &self.version)
-            .field("nodes", &self.nodes)
-            .finish_non_exhaustive()
+/// The points of all nodes, unsorted, if a ring may have that many.
+pub(crate) fn ring_points(
+    hash: PlacementHash,
+    nodes: &[Node],
+    per_weight: NonZeroU32,
+) -> Result<Vec<u64>, BuildError> {
+    let mut points = Vec::with_capacity(count_points(nodes, per_weight)?);
+    for (index, node) in nodes.iter().enumerate() {
+        points.extend(node_points(
+            hash,
+            node.id,
+            index as u32,
+            node.weight,
+            per_weight,
+        ));
     }
+    Ok(points)
 }
 
 /// How many points the nodes' weights ask for, if a ring may have that many.
@@ -375,7 +297,7 @@ fn count_points(nodes: &[Node], per_weight: NonZeroU32) -> Result<usize, BuildEr
 }
 
 /// The points of one node, unsorted. Point `i` stands where the ring's hash of the node's id and `i` says,
-/// both as in a [`PlacementKey`]: little-endian, eight and four bytes. Frozen: another formula would be
+/// both as in a placement key: little-endian, eight and four bytes. Frozen: another formula would be
 /// another algorithm.
 fn node_points(
     hash: PlacementHash,

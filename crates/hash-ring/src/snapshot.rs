@@ -6,7 +6,8 @@ use core::fmt;
 
 use purlin_core::{HashMismatch, Node, NodeId, PlacementHash, Retry, Weight, Zone};
 
-use crate::BuildError;
+use crate::fleet::Fleet;
+use crate::{Algorithm, BuildError, Builder, Spread};
 
 /// The first bytes of every snapshot.
 const MAGIC: [u8; 4] = *b"PLpl";
@@ -16,13 +17,6 @@ const FORMAT: u8 = 1;
 
 /// The least a node takes: id, weight, a name's length, no zone.
 const MIN_NODE_LEN: usize = 8 + 4 + 4 + 1;
-
-/// The number of an algorithm in a snapshot. Frozen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Algorithm {
-    Ring = 1,
-}
 
 /// Why bytes are not a snapshot that can be used here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,20 +87,17 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     /// Begins with what every algorithm has.
-    pub(crate) fn new(
-        algorithm: Algorithm,
-        hash: PlacementHash,
-        version: u64,
-        nodes: &[Node],
-    ) -> Self {
+    pub(crate) fn new(algorithm: Algorithm, fleet: &Fleet) -> Self {
+        let nodes = fleet.nodes.as_slice();
         let mut encoder = Encoder {
             bytes: Vec::with_capacity(64 + nodes.len() * 48),
         };
         encoder.bytes.extend_from_slice(&MAGIC);
         encoder.u8(FORMAT);
         encoder.u8(algorithm as u8);
-        encoder.bytes.extend_from_slice(&hash.to_bytes());
-        encoder.u64(version);
+        encoder.bytes.extend_from_slice(&fleet.hash.to_bytes());
+        encoder.u64(fleet.version);
+        encoder.u8(fleet.spread.code());
         encoder.len(nodes.len());
         for node in nodes {
             encoder.u64(node.id.0);
@@ -124,12 +115,24 @@ impl Encoder {
         self.bytes.push(value);
     }
 
+    pub(crate) fn u16(&mut self, value: u16) {
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
     pub(crate) fn u32(&mut self, value: u32) {
         self.bytes.extend_from_slice(&value.to_le_bytes());
     }
 
     pub(crate) fn u64(&mut self, value: u64) {
         self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// Numbers, behind how many there are.
+    pub(crate) fn list(&mut self, numbers: &[u32]) {
+        self.len(numbers.len());
+        for &number in numbers {
+            self.u32(number);
+        }
     }
 
     fn len(&mut self, len: usize) {
@@ -156,17 +159,16 @@ impl Encoder {
 pub(crate) struct Decoder<'a> {
     /// What is still to be read, without the checksum.
     rest: &'a [u8],
+    algorithm: u8,
+    hash: PlacementHash,
     version: u64,
+    spread: Spread,
     nodes: Vec<Node>,
 }
 
 impl<'a> Decoder<'a> {
     /// Checks the frame and reads what every algorithm has.
-    pub(crate) fn open(
-        bytes: &'a [u8],
-        algorithm: Algorithm,
-        hash: &PlacementHash,
-    ) -> Result<Self, DecodeError> {
+    pub(crate) fn open(bytes: &'a [u8], hash: &PlacementHash) -> Result<Self, DecodeError> {
         let Some((head, rest)) = bytes.split_first_chunk::<4>() else {
             return Err(DecodeError::NotASnapshot);
         };
@@ -179,28 +181,39 @@ impl<'a> Decoder<'a> {
             Some(&format) => return Err(DecodeError::UnknownFormat(format)),
             None => return Err(DecodeError::Damaged),
         }
-        let Some((content, sum)) = bytes.split_last_chunk::<8>() else {
+        let Some((content, sum)) = rest[1..].split_last_chunk::<8>() else {
             return Err(DecodeError::Damaged);
         };
-        if checksum(content) != u64::from_le_bytes(*sum) {
+        if checksum(&bytes[..bytes.len() - sum.len()]) != u64::from_le_bytes(*sum) {
             return Err(DecodeError::Damaged);
         }
+        let (spread, nodes) = (Spread::default(), Vec::new());
         let mut decoder = Decoder {
-            rest: content.get(5..).ok_or(DecodeError::Damaged)?,
+            rest: content,
+            algorithm: 0,
+            hash: *hash,
             version: 0,
-            nodes: Vec::new(),
+            spread,
+            nodes,
         };
-        let found = decoder.u8()?;
-        if found != algorithm as u8 {
-            return Err(DecodeError::OtherAlgorithm(found));
-        }
+        decoder.algorithm = decoder.u8()?;
         let found =
             PlacementHash::from_bytes(decoder.array()?).map_err(|_| DecodeError::UnknownHash)?;
         hash.ensure_same(&found)
             .map_err(DecodeError::HashMismatch)?;
         decoder.version = decoder.u64()?;
+        decoder.spread = Spread::from_code(decoder.u8()?).ok_or(DecodeError::Malformed)?;
         decoder.nodes = decoder.read_nodes()?;
         Ok(decoder)
+    }
+
+    /// Refuses another algorithm than this one.
+    pub(crate) fn expect(self, algorithm: Algorithm) -> Result<Self, DecodeError> {
+        if self.algorithm == algorithm as u8 {
+            Ok(self)
+        } else {
+            Err(DecodeError::OtherAlgorithm(self.algorithm))
+        }
     }
 
     fn read_nodes(&mut self) -> Result<Vec<Node>, DecodeError> {
@@ -246,12 +259,24 @@ impl<'a> Decoder<'a> {
         self.array::<1>().map(|bytes| bytes[0])
     }
 
+    pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
+        self.array().map(|bytes| u16::from_le_bytes(*bytes))
+    }
+
     pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
         self.array().map(|bytes| u32::from_le_bytes(*bytes))
     }
 
     pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
         self.array().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
+    pub(crate) fn list(&mut self) -> Result<Vec<u32>, DecodeError> {
+        let len = self.u32()? as usize;
+        if len > self.rest.len() / 4 {
+            return Err(DecodeError::Malformed);
+        }
+        (0..len).map(|_| self.u32()).collect()
     }
 
     fn text(&mut self) -> Result<&'a str, DecodeError> {
@@ -264,13 +289,35 @@ impl<'a> Decoder<'a> {
         core::str::from_utf8(text).map_err(|_| DecodeError::Malformed)
     }
 
-    /// The version and the nodes, once everything has been read.
-    pub(crate) fn finish(self) -> Result<(u64, Vec<Node>), DecodeError> {
-        if self.rest.is_empty() {
-            Ok((self.version, self.nodes))
-        } else {
-            Err(DecodeError::Malformed)
+    /// The number of the algorithm whose snapshot this is.
+    pub(crate) fn algorithm(&self) -> u8 {
+        self.algorithm
+    }
+
+    /// How many bytes are still to be read: a bound on what a count in them may ask for.
+    pub(crate) fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// A builder of what was read, once everything has been.
+    pub(crate) fn finish<O>(self, options: O) -> Result<Builder<O>, DecodeError> {
+        if !self.rest.is_empty() {
+            return Err(DecodeError::Malformed);
         }
+        let Decoder {
+            hash,
+            version,
+            spread,
+            nodes,
+            ..
+        } = self;
+        Ok(Builder {
+            hash,
+            version,
+            spread,
+            nodes,
+            options,
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use common::{node, nodes};
 use proptest::prelude::*;
 use purlin_core::{PlacementHash, Zone};
-use purlin_hash_ring::{BuildError, DecodeError, Ring};
+use purlin_hash_ring::{BuildError, DecodeError, Ring, Spread};
 
 fn ring() -> Ring {
     Ring::builder()
@@ -47,6 +47,7 @@ fn a_ring_comes_back_whole() {
 fn ring_r8_the_layout_is_frozen() {
     let ring = Ring::builder()
         .version(2)
+        .spread(Spread::Zones)
         .node(node(258, 3).with_zone(Zone::new("z")))
         .build()
         .unwrap();
@@ -54,6 +55,7 @@ fn ring_r8_the_layout_is_frozen() {
     content.extend_from_slice(&[1, 1]);
     content.extend_from_slice(&[0; 16]);
     content.extend_from_slice(&[2, 0, 0, 0, 0, 0, 0, 0]);
+    content.extend_from_slice(&[1]);
     content.extend_from_slice(&[1, 0, 0, 0]);
     content.extend_from_slice(&[2, 1, 0, 0, 0, 0, 0, 0]);
     content.extend_from_slice(&[3, 0, 0, 0]);
@@ -119,7 +121,7 @@ fn content_that_makes_no_sense_is_told_apart() {
     );
     // A count of nodes that the bytes cannot hold must not be believed.
     assert_eq!(
-        decode(&|content| content[32..36].fill(0xff)),
+        decode(&|content| content[33..37].fill(0xff)),
         DecodeError::Malformed
     );
     assert_eq!(decode(&|content| content.push(0)), DecodeError::Malformed);
@@ -134,7 +136,7 @@ fn content_that_makes_no_sense_is_told_apart() {
     );
     // The second node's id made that of the first.
     let first = node(1, 0).name.len();
-    let second = 36 + 8 + 4 + 4 + first + 1;
+    let second = 37 + 8 + 4 + 4 + first + 1;
     let error = decode(&|content| content[second] = 1);
     assert!(
         matches!(error, DecodeError::Invalid(BuildError::DuplicateNode(_))),

@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use purlin_core::{Node, NodeId, PlacementHash, Weight};
+use purlin_hash_ring::{
+    Anchor, AnyPlacement, Jump, Maglev, Memento, MultiProbe, Rendezvous, Ring, SlotTable, Spread,
+};
 
 /// Nodes `1..=n` of weight one.
 pub(crate) fn nodes(n: u64) -> Vec<Node> {
@@ -50,4 +53,32 @@ impl NaiveRing {
         }
         found
     }
+}
+
+/// One placement of each algorithm that spreads replicas over zones.
+pub(crate) fn spread_over_zones(nodes: &[Node]) -> Vec<AnyPlacement> {
+    macro_rules! placements {
+        ($($algorithm:ident)*) => {
+            vec![$($algorithm::builder()
+                .spread(Spread::Zones)
+                .nodes(nodes.iter().cloned())
+                .build()
+                .expect("the nodes of a test fit")
+                .into()),*]
+        };
+    }
+    let mut all: Vec<AnyPlacement> =
+        placements!(Ring Rendezvous SlotTable Jump Maglev Anchor Memento MultiProbe);
+    let listed = SlotTable::builder()
+        .slot_bits(8)
+        .replica_lists(4)
+        .spread(Spread::Zones);
+    all.push(
+        listed
+            .nodes(nodes.iter().cloned())
+            .build()
+            .expect("the nodes of a test fit")
+            .into(),
+    );
+    all
 }
