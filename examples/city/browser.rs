@@ -43,7 +43,7 @@ pub enum Errand {
 pub struct Carried {
     /// The session's label and cookie.
     pub session: Option<(u64, String)>,
-    /// The sticky cookie, and the app node that served the last request under it.
+    /// The sticky cookie, and the app node that gave it.
     pub sticky: Option<(usize, String)>,
 }
 
@@ -175,12 +175,14 @@ impl Jar {
         if !matches!(errand, Errand::Look | Errand::LogIn) {
             self.in_flight -= 1;
         }
-        if let Outcome::Done { sticky, node, .. } = &outcome {
-            match (sticky, &mut self.sticky) {
-                (Some(cookie), held) => *held = Some((*node, cookie.clone())),
-                (None, Some((last, _))) => *last = *node,
-                (None, None) => {}
-            }
+        // An answer without a new cookie may be older than the one that is held, and says nothing about it.
+        if let Outcome::Done {
+            sticky: Some(cookie),
+            node,
+            ..
+        } = &outcome
+        {
+            self.sticky = Some((*node, cookie.clone()));
         }
         match (errand, outcome) {
             (Errand::LogIn, Outcome::Done { opened, .. }) => {

@@ -4,7 +4,7 @@
 //! like this, and every key of a run is one of its ids, in its order:
 //!
 //! - **product**: request `i` is about product `ids[i]`.
-//! - **user**: the requests are dealt to [`LANES`] lanes in turn. In each lane, [`VISIT`] requests in a row
+//! - **user**: the requests are dealt to [512 lanes](crate::settings::Settings::lanes) in turn. In each lane, [`VISIT`] requests in a row
 //!   are one visit, and the first id of the visit is also the number of the user who comes. So users are as
 //!   unequal as the trace's ids are, one user sees what stood close together in the trace, and one product
 //!   is seen by many users.
@@ -12,9 +12,10 @@
 //!   his first request and closes it after a number of requests (see [`browser`](crate::browser)).
 //! - **action**: fixed by the place in the visit: [`SCRIPT`].
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use crate::traffic::{Action, LANES, Step, Traffic};
+use crate::traffic::{Action, Step, Traffic};
 
 /// Requests of one visit.
 pub const VISIT: usize = SCRIPT.len();
@@ -37,16 +38,16 @@ pub struct Replay {
     ids: Vec<u32>,
     next: usize,
     /// The user of the visit that goes on in each lane.
-    users: [u32; LANES],
+    users: Vec<u32>,
 }
 
 impl Replay {
-    /// The traffic of a trace's ids.
-    pub fn new(ids: Vec<u32>) -> Self {
+    /// The traffic of a trace's ids, dealt to so many lanes.
+    pub fn new(ids: Vec<u32>, lanes: NonZeroUsize) -> Self {
         Replay {
             ids,
             next: 0,
-            users: [0; LANES],
+            users: vec![0; lanes.get()],
         }
     }
 }
@@ -54,7 +55,8 @@ impl Replay {
 impl Traffic for Replay {
     fn next_step(&mut self) -> Option<Step> {
         let product = *self.ids.get(self.next)?;
-        let (lane, place) = (self.next % LANES, self.next / LANES % VISIT);
+        let lanes = self.users.len();
+        let (lane, place) = (self.next % lanes, self.next / lanes % VISIT);
         self.next += 1;
         if place == 0 {
             self.users[lane] = product;
@@ -75,10 +77,16 @@ impl Traffic for Replay {
 mod tests {
     use super::*;
 
+    const LANES: usize = 48;
+
+    fn replay(ids: Vec<u32>) -> Replay {
+        Replay::new(ids, NonZeroUsize::new(LANES).unwrap())
+    }
+
     #[test]
     fn every_id_comes_once_and_in_order() {
         let ids: Vec<u32> = (0..10_000).map(|i| i * 7 % 1_009).collect();
-        let mut replay = Replay::new(ids.clone());
+        let mut replay = replay(ids.clone());
         let products: Vec<u32> = std::iter::from_fn(|| replay.next_step())
             .map(|step| step.product)
             .collect();
@@ -88,7 +96,7 @@ mod tests {
     #[test]
     fn a_visit_belongs_to_the_user_its_first_id_names_and_follows_the_script() {
         let ids: Vec<u32> = (0..(2 * LANES * VISIT) as u32).collect();
-        let mut replay = Replay::new(ids);
+        let mut replay = replay(ids);
         let steps: Vec<Step> = std::iter::from_fn(|| replay.next_step()).collect();
         for lane in 0..LANES {
             for visit in 0..2 {

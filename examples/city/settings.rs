@@ -1,6 +1,6 @@
 //! What a run is told, and the fixed measures of the city.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +26,9 @@ pub struct Settings {
     pub rate: NonZeroU32,
     /// Whether to leave out the map of the city.
     pub headless: bool,
+    /// How many visits go on side by side. Requests are dealt to them in turn, like cards to players, so that a
+    /// visitor pauses between his requests as people do: for `lanes / rate` seconds.
+    pub lanes: NonZeroUsize,
     /// The trace to replay; the city's own shop traffic without one.
     pub trace: Option<PathBuf>,
     /// How late a replica applies what its primary has committed.
@@ -63,6 +66,7 @@ impl Default for Settings {
             run_time: Some(Settings::DEFAULT_RUN_TIME),
             seed: 1,
             rate: NonZeroU32::new(2_000).expect("not zero"),
+            lanes: NonZeroUsize::new(512).expect("not zero"),
             headless: false,
             trace: None,
             lag: Duration::from_millis(20),

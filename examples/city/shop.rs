@@ -5,11 +5,12 @@
 //! a cache dislikes most. The rate goes up and down like a day that lasts a minute.
 
 use std::f64::consts::TAU;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use purlin_core::Rng;
 
-use crate::traffic::{Action, LANES, Step, Traffic};
+use crate::traffic::{Action, Step, Traffic};
 
 const USERS: usize = 10_000;
 const PRODUCTS: usize = 50_000;
@@ -44,13 +45,13 @@ struct Visit {
 }
 
 impl Shop {
-    /// The traffic of a seed: the same seed, the same steps.
-    pub fn new(seed: u64) -> Self {
+    /// The traffic of a seed, in so many lanes: the same seed, the same steps.
+    pub fn new(seed: u64, lanes: NonZeroUsize) -> Self {
         Shop {
             rng: Rng::from_seed(seed),
             users: Zipf::new(USERS),
             products: Zipf::new(PRODUCTS),
-            lanes: vec![Visit::default(); LANES],
+            lanes: vec![Visit::default(); lanes.get()],
             next_lane: 0,
             crawled: 0,
         }
@@ -72,8 +73,9 @@ impl Traffic for Shop {
         if self.rng.below(CRAWLER) == 0 {
             return Some(self.crawl());
         }
+        let n_lanes = self.lanes.len();
         let lane = &mut self.lanes[self.next_lane];
-        self.next_lane = (self.next_lane + 1) % LANES;
+        self.next_lane = (self.next_lane + 1) % n_lanes;
         if lane.looks_left == 0 {
             *lane = Visit {
                 user: self.users.draw(&mut self.rng),
@@ -135,8 +137,10 @@ impl Zipf {
 mod tests {
     use super::*;
 
+    const LANES: NonZeroUsize = NonZeroUsize::new(512).unwrap();
+
     fn steps(seed: u64, n: usize) -> Vec<Step> {
-        let mut shop = Shop::new(seed);
+        let mut shop = Shop::new(seed, LANES);
         std::iter::from_fn(|| shop.next_step()).take(n).collect()
     }
 
@@ -174,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_day_averages_out() {
-        let shop = Shop::new(1);
+        let shop = Shop::new(1, LANES);
         let day = 600;
         let sum: f64 = (0..day)
             .map(|i| shop.pace(DAY * i / day))

@@ -36,7 +36,3 @@ pub trait Traffic: Send {
     /// How the rate at a time of the run compares with the average rate. More than zero.
     fn pace(&self, since_start: Duration) -> f64;
 }
-
-/// How many visits go on side by side. Steps are dealt to them in turn, like cards to players, so that a
-/// visitor pauses between his requests as people do: with `n` requests a second, for `512 / n` seconds.
-pub const LANES: usize = 512;

@@ -64,8 +64,8 @@ pub fn run(
 
 fn traffic(settings: &Settings) -> Result<Box<dyn Traffic>, TraceError> {
     Ok(match &settings.trace {
-        Some(path) => Box::new(Replay::new(trace::read(path)?)),
-        None => Box::new(Shop::new(settings.seed)),
+        Some(path) => Box::new(Replay::new(trace::read(path)?, settings.lanes)),
+        None => Box::new(Shop::new(settings.seed, settings.lanes)),
     })
 }
 
