@@ -2,7 +2,7 @@
 
 use purlin_core::{Meter, Reading};
 
-/// How full a [`MemoryStore`] is, and what happened in it.
+/// How full a [`MemoryStore`](crate::MemoryStore) is, and what happened in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
