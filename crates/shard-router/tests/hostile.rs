@@ -205,6 +205,41 @@ fn unknown_hashes_rules_and_formats_are_named() {
     assert!(matches!(with(7, 99), Err(DecodeError::Hash(_))));
 }
 
+/// The readable form is checked as well: people write it.
+#[cfg(feature = "serde")]
+#[test]
+fn lies_in_the_readable_form_are_errors() {
+    use serde_json::{Value, json};
+
+    let good = serde_json::to_value(map()).unwrap();
+    let read = |value: Value| serde_json::from_value::<ShardMap>(value);
+    assert_eq!(read(good.clone()).unwrap(), map());
+    for (pointer, lie) in [
+        ("/format", json!(2)),
+        ("/version", json!(1)), // Some slots were changed later.
+        ("/hash", json!("xxh3-64:9:0")),
+        ("/key_rule", json!("half-key")),
+        ("/slot_count", json!(33)),
+        ("/slot_count", json!(4_294_967_295_u32)),
+        ("/slot_count", json!(64)),
+        ("/shards", json!([])),
+        ("/shards/1/id", json!(100)),
+        ("/shards/1/name", json!("")),
+        ("/runs/0/slots", json!(4_294_967_295_u32)),
+        ("/runs/0/slots", json!(0)),
+        ("/runs/0/owner", json!(7)),
+        ("/runs/0/moving_to", json!(100)),
+        ("/runs", json!([])),
+    ] {
+        let mut value = good.clone();
+        *value.pointer_mut(pointer).unwrap() = lie.clone();
+        assert!(read(value).is_err(), "{pointer} as {lie}");
+    }
+    let mut extra = good;
+    extra["comment"] = json!("not part of the form");
+    assert!(read(extra).is_err());
+}
+
 proptest! {
     #[test]
     fn any_bytes_have_an_answer(
