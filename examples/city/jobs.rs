@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use purlin_core::Backoff;
+use purlin_redb::{OffloadedQueue, OpenError, RedbQueue};
 use purlin_work_queue::{
-    EnqueueError, Error, Failure, Job, Leased, Limits, MemoryQueue, Worker, WorkerReport,
+    EnqueueError, Error, Failure, Job, Leased, QueueStore, Worker, WorkerReport,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -62,15 +63,18 @@ impl Order {
 /// The durable queue of orders.
 #[derive(Debug)]
 pub struct JobQueue {
-    store: Arc<MemoryQueue>,
+    store: OffloadedQueue,
 }
 
 impl JobQueue {
     /// The queue in a file, which is created if it is not there.
-    pub fn open(_path: &Path) -> Self {
-        JobQueue {
-            store: Arc::new(MemoryQueue::new(Limits::default())),
-        }
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let store = OffloadedQueue::new(RedbQueue::open(path)?);
+        Ok(JobQueue { store })
     }
 
     /// Keeps an order. It is on disk when this returns.
@@ -85,7 +89,7 @@ impl JobQueue {
     pub async fn place(&self, order: Order) -> Result<(), EnqueueError<Job>> {
         // The key makes an order that is placed again the same order.
         let job = Job::new(order.to_bytes()).with_key(order.number.to_le_bytes().to_vec());
-        self.store.enqueue(job).map(drop)
+        self.store.enqueue(job).await.map(drop)
     }
 
     /// Orders that are not done with: waiting, with a worker, or given up.
@@ -132,7 +136,7 @@ impl Workers {
                     Duration::from_secs(1),
                 ))
                 .build();
-            let (store, booking) = (Arc::clone(&queue.store), Arc::clone(&booking));
+            let (store, booking) = (queue.store.clone(), Arc::clone(&booking));
             let mut stopped = stopped.clone();
             tasks.spawn(async move {
                 let handler = move |leased| {

@@ -124,7 +124,7 @@ impl City {
             .collect();
         let shards = || Shards::new(Arc::clone(&map), &addresses, clock, settings.sabotage);
 
-        let queue = Arc::new(JobQueue::open(&folder.path().join("queue.redb")));
+        let queue = Arc::new(JobQueue::open(&folder.path().join("queue.redb"))?);
         let workers = Workers::start(&queue, shards()?, Arc::clone(&oracle), settings.sabotage);
 
         let keys = sealing_keys()?;
@@ -377,6 +377,9 @@ pub enum RunError {
     /// The app nodes cannot be balanced.
     #[error("cannot balance the app nodes: {0}")]
     Balancer(#[from] purlin_balancer::EndpointsError),
+    /// The queue's file could not be opened.
+    #[error("cannot open the queue: {0}")]
+    OpenQueue(#[from] purlin_redb::OpenError),
     /// The queue failed.
     #[error("the queue failed: {0}")]
     Queue(#[from] purlin_work_queue::Error),

@@ -1,4 +1,5 @@
 //! Wrong input gets one clear line and exit code 2; a run gets its table and 0, or 1 if a promise was broken.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -48,10 +49,16 @@ fn a_trace_that_is_not_there_is_refused() {
 
 #[test]
 fn a_trace_that_is_cut_off_is_refused() {
-    let ids: Vec<u8> = (0..5_000u32).flat_map(|id| (id % 900).to_le_bytes()).collect();
+    let ids: Vec<u8> = (0..5_000u32)
+        .flat_map(|id| (id % 900).to_le_bytes())
+        .collect();
     let level = ruzstd::encoding::CompressionLevel::Fastest;
     let packed = ruzstd::encoding::compress_to_vec(&ids[..], level);
-    for cut in [&packed[..packed.len() / 2], &packed[..packed.len() - 1], &ids[..1_001]] {
+    for cut in [
+        &packed[..packed.len() / 2],
+        &packed[..packed.len() - 1],
+        &ids[..1_001],
+    ] {
         let file = file(cut);
         let path = file.path().to_str().unwrap();
         assert!(refused(&["--trace", path]).contains("cut off"));
@@ -69,7 +76,16 @@ fn a_port_in_use_is_refused() {
 fn help_names_every_flag() {
     let (code, out, _) = city(&["--help"]);
     assert_eq!(code, cli::CLEAN);
-    for flag in ["--seconds", "--seed", "--rate", "--headless", "--trace", "--lag-ms", "--kill", "--sabotage"] {
+    for flag in [
+        "--seconds",
+        "--seed",
+        "--rate",
+        "--headless",
+        "--trace",
+        "--lag-ms",
+        "--kill",
+        "--sabotage",
+    ] {
         assert!(out.contains(flag), "{flag} is not in --help");
     }
 }
@@ -87,7 +103,18 @@ fn a_trace_is_replayed_to_its_end_and_reported() {
 
 #[test]
 fn a_broken_promise_is_exit_code_1_and_its_story() {
-    let (code, out, _) = city(&["--headless", "--seconds", "2", "--rate", "200", "--sabotage", "wrong-shard"]);
+    let (code, out, _) = city(&[
+        "--headless",
+        "--seconds",
+        "2",
+        "--rate",
+        "200",
+        "--sabotage",
+        "wrong-shard",
+    ]);
     assert_eq!(code, cli::VIOLATED, "{out}");
-    assert!(out.contains("violated: no key is answered by a wrong shard"), "{out}");
+    assert!(
+        out.contains("violated: no key is answered by a wrong shard"),
+        "{out}"
+    );
 }

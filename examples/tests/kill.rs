@@ -1,4 +1,5 @@
 //! Any app node may die at any moment: no session is lost, no acknowledged job, and answers keep coming.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
@@ -39,7 +40,10 @@ fn any_one_node_can_die() {
         let report = run_and_kill(vec![at(node, 1_200)]);
         assert_survived(&report);
         // A quarter of the visitors had to move, each once.
-        assert!(report.tally.sticky_kept < report.tally.sticky_shown, "nobody moved: {report}");
+        assert!(
+            report.tally.sticky_kept < report.tally.sticky_shown,
+            "nobody moved: {report}"
+        );
     }
 }
 

@@ -1,5 +1,6 @@
 //! An oracle that cannot fail proves nothing: each invariant is broken on purpose, and noticed; and a city that is
 //! left alone is clean.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
@@ -38,10 +39,17 @@ fn sabotaged(sabotage: Sabotage) -> Report {
 /// The sabotage breaks this invariant, and the report says so, with the story of what happened.
 fn assert_caught(sabotage: Sabotage, invariant: Invariant) {
     let report = sabotaged(sabotage);
-    assert!(report.verdict.broken(invariant) > 0, "{sabotage}:\n{report}");
+    assert!(
+        report.verdict.broken(invariant) > 0,
+        "{sabotage}:\n{report}"
+    );
     assert!(!report.is_clean());
     let violations = report.verdict.violations();
-    assert!(violations.iter().all(|violation| !violation.story.is_empty()));
+    assert!(
+        violations
+            .iter()
+            .all(|violation| !violation.story.is_empty())
+    );
     assert!(report.to_string().contains("violated: "), "{report}");
 }
 
@@ -51,7 +59,10 @@ fn a_city_left_alone_keeps_every_promise() {
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.tally.ok, report.tally.due, "{report}");
     for invariant in Invariant::ALL {
-        assert!(report.verdict.checked(invariant) > 0, "{invariant:?} was never checked");
+        assert!(
+            report.verdict.checked(invariant) > 0,
+            "{invariant:?} was never checked"
+        );
     }
     assert!(report.jobs.done > 0 && report.jobs.lost == 0, "{report}");
 }
