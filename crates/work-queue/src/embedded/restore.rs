@@ -41,6 +41,9 @@ pub enum RestoreError {
         /// The job.
         job: JobId,
     },
+    /// The counters stand where no queue gets in this universe's time, and would soon overflow.
+    #[error("the counters are beyond belief")]
+    CountersSpent,
 }
 
 impl<P> Restore<P> {
@@ -103,13 +106,17 @@ impl<P> Restore<P> {
     ///
     /// # Errors
     ///
-    /// [`RestoreError::KeyTwice`] if a key of a job that has left is that of a job too.
+    /// [`RestoreError::KeyTwice`] if a key of a job that has left is that of a job too, and
+    /// [`RestoreError::CountersSpent`].
     pub fn finish(self) -> Result<Ledger<P>, RestoreError> {
         let Restore {
             mut ledger,
             now: _,
             mut keys,
         } = self;
+        if ledger.counters.next_job.max(ledger.counters.next_fence) > u64::MAX / 2 {
+            return Err(RestoreError::CountersSpent);
+        }
         // Ids rise in the order in which the jobs came.
         ledger.ready.make_contiguous().sort_unstable();
         keys.sort_unstable();

@@ -1,0 +1,210 @@
+//! The ledger in memory, the file under it, and the commit that keeps them alike.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use purlin_work_queue::embedded::{Ledger, Moment, Signal};
+use purlin_work_queue::{Clock, Error, ErrorKind, Limits, Retry, Stats};
+use redb::ReadableDatabase;
+
+use super::tables::{self, Tables};
+use super::task::{Pending, Slot, Task};
+use crate::OpenError;
+use crate::file::{self, OpenFile};
+use crate::group_commit::GroupCommit;
+
+pub(super) struct Engine<C> {
+    path: PathBuf,
+    file: OpenFile,
+    /// Held by the leader for the length of a commit, and by nobody else.
+    ledger: Mutex<Ledger<()>>,
+    commits: GroupCommit<Box<dyn Pending>>,
+    /// The first failure. From then on memory may be ahead of the file, so nothing is done any more.
+    failed: OnceLock<Failure>,
+    stats: Mutex<Stats>,
+    signal: Signal,
+    clock: C,
+}
+
+impl<C: Clock> Engine<C> {
+    pub(super) fn open(
+        path: &Path,
+        limits: Limits,
+        cache_bytes: usize,
+        clock: C,
+    ) -> Result<Self, OpenError> {
+        let file = file::open(path, cache_bytes, tables::make)?;
+        Engine::on(path, file, limits, clock)
+    }
+
+    /// The queue in an open database.
+    pub(super) fn on(
+        path: &Path,
+        file: OpenFile,
+        limits: Limits,
+        clock: C,
+    ) -> Result<Self, OpenError> {
+        let now = Moment::of(&clock);
+        let read = file
+            .database
+            .begin_read()
+            .map_err(|error| tables::unreadable(path, error))?;
+        let ledger = tables::load(path, &read, limits, now)?;
+        drop(read);
+        Ok(Engine {
+            path: path.to_owned(),
+            file,
+            stats: Mutex::new(ledger.stats()),
+            ledger: Mutex::new(ledger),
+            commits: GroupCommit::new(),
+            failed: OnceLock::new(),
+            signal: Signal::new(),
+            clock,
+        })
+    }
+
+    /// Does `work` in a transaction, and returns when that is on the disk.
+    pub(super) fn run<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Ledger<()>, Moment, &mut Tables<'_>) -> R + Send + 'static,
+    ) -> Result<R, Error> {
+        if let Some(failure) = self.failed.get() {
+            return Err(failure.closed());
+        }
+        let slot = Slot::new();
+        let task = Box::new(Task::new(work, Arc::clone(&slot)));
+        let submitted = self.commits.submit(task, |batch| self.commit(batch));
+        match (submitted, slot.take()) {
+            (Ok(()), Some(Ok(result))) => Ok(result),
+            (_, Some(Err(failure))) => Err(failure.into_error()),
+            // The leader panicked, before or after the transaction.
+            (Err(_), Some(Ok(_)) | None) | (Ok(()), None) => {
+                Err(Error::new(ErrorKind::Closed, Retry::NEVER))
+            }
+        }
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        *lock(&self.stats)
+    }
+
+    pub(super) fn changed(&self) -> impl Future<Output = ()> + Send {
+        self.signal.changed()
+    }
+
+    /// Commits a batch, and tells everyone.
+    fn commit(&self, mut batch: Vec<Box<dyn Pending>>) {
+        // A batch that gathered while another failed must not touch a ledger that is ahead of the file.
+        let outcome = match self.failed.get() {
+            Some(failure) => Err(failure.clone()),
+            None => self.transact(&mut batch),
+        };
+        match outcome {
+            Ok(news) => {
+                batch.into_iter().for_each(|task| task.settle(Ok(())));
+                if news {
+                    self.signal.ring();
+                }
+            }
+            Err(failure) => {
+                let failure = self.failed.get_or_init(|| failure);
+                batch.into_iter().for_each(|task| task.settle(Err(failure)));
+            }
+        }
+    }
+
+    /// One transaction for a batch. Returns whether workers have reason to look again.
+    fn transact(&self, batch: &mut [Box<dyn Pending>]) -> Result<bool, Failure> {
+        // Before the lock, since a clock may be the caller's own.
+        let now = Moment::of(&self.clock);
+        let mut ledger = lock(&self.ledger);
+        let transaction = self.file.database.begin_write()?;
+        let changed = {
+            let mut tables = Tables::open(&transaction)?;
+            let before = ledger.counters();
+            for task in batch {
+                task.apply(&mut ledger, now, &mut tables);
+            }
+            tables.finish(before, ledger.counters())?
+        };
+        if changed {
+            transaction.commit()?;
+        } else {
+            transaction.abort()?;
+        }
+        *lock(&self.stats) = ledger.stats();
+        Ok(ledger.take_news())
+    }
+}
+
+impl<C> Engine<C> {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A lock whose holder panicked has left the engine broken in ways of its own; see `GroupCommit`.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a transaction failed, for everyone who was in it.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    kind: ErrorKind,
+    source: Arc<dyn StdError + Send + Sync>,
+}
+
+impl Failure {
+    /// What the file holds cannot be.
+    pub(super) fn corrupt(source: impl StdError + Send + Sync + 'static) -> Self {
+        Failure {
+            kind: ErrorKind::Corrupt,
+            source: Arc::new(source),
+        }
+    }
+
+    /// For those who were in the transaction.
+    fn into_error(self) -> Error {
+        // This handle is of no more use. Whether the transaction is on the disk shows when the file is opened again.
+        Error::new(self.kind, Retry::NEVER).with_source(Shared(self.source))
+    }
+
+    /// For those who come later: nothing was done for them.
+    fn closed(&self) -> Error {
+        let source = Shared(Arc::clone(&self.source));
+        Error::new(ErrorKind::Closed, Retry::NEVER).with_source(source)
+    }
+}
+
+impl<E: Into<redb::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        Failure {
+            kind: match error {
+                redb::Error::Corrupted(_) => ErrorKind::Corrupt,
+                _ => ErrorKind::Storage,
+            },
+            source: Arc::new(error),
+        }
+    }
+}
+
+/// An error that several callers are given.
+#[derive(Debug)]
+struct Shared(Arc<dyn StdError + Send + Sync>);
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for Shared {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
