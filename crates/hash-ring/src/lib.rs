@@ -54,6 +54,9 @@ mod buckets;
 mod diff;
 mod error;
 mod fleet;
+#[cfg(feature = "interop")]
+#[cfg_attr(docsrs, doc(cfg(feature = "interop")))]
+pub mod interop;
 mod jump;
 mod maglev;
 mod memento;

@@ -196,7 +196,10 @@ fn ring_r3_replica_sets_change_only_by_the_node_that_goes() {
         match algorithm {
             Algorithm::Ring | Algorithm::Rendezvous => assert_eq!(shaken, 0, "{algorithm}"),
             // The removed node comes up twice among the first few salted hashes of one key in n.
-            _ => assert!(shaken * 4 < touched, "{algorithm}: {shaken} of {touched} lost two"),
+            _ => assert!(
+                shaken * 4 < touched,
+                "{algorithm}: {shaken} of {touched} lost two"
+            ),
         }
     }
 }
