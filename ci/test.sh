@@ -6,7 +6,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/step.sh"
 began=$SECONDS
 
 ci/servers.sh
-step "all packages together, all features" cargo test --workspace --exclude purlin-compare --all-features
+# To the end even if a test fails: one run should tell of every failure.
+step "all packages together, all features" cargo test --workspace --exclude purlin-compare --all-features --no-fail-fast
 # Together, each crate gets the features that any of the others asks for. Only alone does it show what it forgot.
 for crate in $(libraries); do
     step "$crate alone" cargo test -p "$crate"
