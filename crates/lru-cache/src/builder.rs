@@ -27,7 +27,7 @@ use crate::unsync;
 ///
 /// // At most 64 MiB of pages.
 /// let by_weight = Cache::builder()
-///     .weight_limit(64 << 20, |_key: &u64, page: &Vec<u8>| page.len())
+///     .weight_limit(64 << 20, |_key, page: &Vec<u8>| page.len())
 ///     .build();
 /// by_weight.insert(7, vec![0; 4096]);
 /// assert_eq!(by_weight.weight(), 4096);
@@ -47,7 +47,7 @@ struct Settings {
     lifetimes: Lifetimes,
     /// `None`: as many as pay.
     #[cfg(feature = "std")]
-    shards: Option<usize>,
+    n_shards: Option<usize>,
     #[cfg(feature = "std")]
     patience: Duration,
 }
@@ -96,7 +96,7 @@ impl<K, V, C> Builder<K, V, Unlimited, MapHasher, C> {
             settings: Settings {
                 lifetimes: Lifetimes::default(),
                 #[cfg(feature = "std")]
-                shards: None,
+                n_shards: None,
                 #[cfg(feature = "std")]
                 patience: LOAD_PATIENCE,
             },
@@ -186,8 +186,8 @@ impl<K, V, L, S, C> Builder<K, V, L, S, C> {
     /// entry when its own part is full. One shard is exact. Without this call a small cache has one and a large
     /// one as many as pay on this machine.
     #[cfg(feature = "std")]
-    pub fn shards(mut self, shards: usize) -> Self {
-        self.settings.shards = Some(shards);
+    pub fn shards(mut self, n_shards: usize) -> Self {
+        self.settings.n_shards = Some(n_shards);
         self
     }
 
@@ -215,7 +215,7 @@ where
     #[cfg(feature = "std")]
     pub fn build(self) -> crate::Cache<K, V, S, C> {
         let n_shards = crate::cache::shard_count(
-            self.settings.shards,
+            self.settings.n_shards,
             self.limit.max(),
             L::MIN_SHARD_LIMIT,
             L::MAX_DEFAULT_SHARDS,

@@ -131,7 +131,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     }
 
     /// How many parts the cache has. With one, its order is exact.
-    pub fn shards(&self) -> usize {
+    pub fn n_shards(&self) -> usize {
         self.shards.len()
     }
 
@@ -388,7 +388,7 @@ mod tests {
         for limit in [8, 9, 15, 1_000, usize::MAX] {
             let cache: Cache<u64, u64> = Cache::builder().entry_limit(limit).shards(8).build();
             let limits = cache.shards.iter().map(|shard| shard.lock().lru.limit());
-            assert_eq!(cache.shards(), 8);
+            assert_eq!(cache.n_shards(), 8);
             assert_eq!(limits.sum::<usize>(), limit);
         }
     }

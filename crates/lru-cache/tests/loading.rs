@@ -154,8 +154,8 @@ fn a_write_during_a_load_is_not_overwritten_by_what_was_loaded() {
             Write::Retain => cache.retain(|_, _| true),
         }
         // Who asks after the write does not wait for the load that began before it.
-        let after = cache.get_or_load(&1, |_| "new");
-        assert_eq!(after, "new", "{write:?}");
+        let mut after = pin!(cache.get_or_load_async(&1, |_| async { "new" }));
+        assert_eq!(poll(after.as_mut()), Poll::Ready("new"), "{write:?}");
 
         gate.open();
         assert_eq!(poll(leader.as_mut()), Poll::Ready("old"), "{write:?}");

@@ -7,6 +7,9 @@ use purlin_core::{CacheStore, Clock, LoadError};
 use super::Cache;
 use super::load::Kept;
 
+/// For code that is written against the trait; where both are in scope, a plain call finds the cache's own,
+/// synchronous methods of the same names.
+///
 /// Never fails, and waits only in `get_or_load`, for another caller's load.
 ///
 /// There, errors need not be `Clone`, so they are not shared: if a load fails, its caller gets the error, and the

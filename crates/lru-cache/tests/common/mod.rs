@@ -4,7 +4,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -148,5 +148,34 @@ pub(crate) fn watched<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'stat
             Err(panic) => std::panic::resume_unwind(panic),
         },
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
+    }
+}
+
+/// Values that count themselves.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    alive: Arc<AtomicI64>,
+    pub(crate) weight: usize,
+}
+
+impl Counted {
+    pub(crate) fn new(alive: &Arc<AtomicI64>, weight: usize) -> Self {
+        alive.fetch_add(1, Ordering::SeqCst);
+        Counted {
+            alive: Arc::clone(alive),
+            weight,
+        }
+    }
+}
+
+impl Clone for Counted {
+    fn clone(&self) -> Self {
+        Counted::new(&self.alive, self.weight)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.alive.fetch_sub(1, Ordering::SeqCst);
     }
 }

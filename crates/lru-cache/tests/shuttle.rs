@@ -1,0 +1,188 @@
+//! Interleavings of whole calls under a model checker's scheduler. Built only with `--cfg purlin_shuttle`, since
+//! the locks inside must be the checker's:
+//!
+//! `RUSTFLAGS="--cfg purlin_shuttle" cargo test --release -p purlin-lru-cache --test shuttle`
+#![cfg(purlin_shuttle)]
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use purlin_core::{MapHasher, SystemClock};
+use purlin_lru_cache::Cache;
+use shuttle::sync::atomic::{AtomicU64, Ordering};
+use shuttle::{future, thread};
+
+type Shared = Arc<Cache<u64, u64, MapHasher, SystemClock>>;
+
+/// A cache that is the same in every run, as a replayed schedule needs it.
+fn cache() -> Shared {
+    let builder = Cache::builder().entry_limit(4).shards(1);
+    Arc::new(builder.hasher(MapHasher::with_seed(1)).build())
+}
+
+/// Schedules of each test: `PURLIN_SCHEDULES`, or enough for a change.
+fn schedules() -> usize {
+    let chosen = std::env::var("PURLIN_SCHEDULES").ok();
+    chosen.map_or(10_000, |chosen| chosen.parse().unwrap())
+}
+
+#[test]
+fn regress_c01_nothing_from_before_a_remove_is_seen_after_it() {
+    shuttle::check_random(
+        || {
+            let cache = cache();
+            let source = Arc::new(AtomicU64::new(0));
+            let readers: Vec<_> = (0..2)
+                .map(|_| {
+                    let (cache, source) = (cache.clone(), source.clone());
+                    thread::spawn(move || {
+                        for _ in 0..2 {
+                            cache.get_or_load(&1, |_| source.load(Ordering::SeqCst));
+                        }
+                    })
+                })
+                .collect();
+            for version in 1..3 {
+                source.store(version, Ordering::SeqCst);
+                cache.remove(&1);
+                let seen = cache.get_or_load(&1, |_| source.load(Ordering::SeqCst));
+                assert_eq!(seen, version);
+            }
+            for reader in readers {
+                reader.join().unwrap();
+            }
+            assert_eq!(cache.get(&1), Some(2));
+        },
+        schedules(),
+    );
+}
+
+#[test]
+fn regress_c03_one_load_for_threads_and_tasks() {
+    shuttle::check_random(
+        || {
+            let cache = cache();
+            let loads = Arc::new(AtomicU64::new(0));
+            let callers: Vec<_> = (0..4)
+                .map(|number| {
+                    let (cache, loads) = (cache.clone(), loads.clone());
+                    thread::spawn(move || {
+                        if number % 2 == 0 {
+                            cache.get_or_load(&1, |_| {
+                                thread::yield_now();
+                                loads.fetch_add(1, Ordering::SeqCst)
+                            })
+                        } else {
+                            future::block_on(cache.get_or_load_async(&1, |_| async {
+                                future::yield_now().await;
+                                loads.fetch_add(1, Ordering::SeqCst)
+                            }))
+                        }
+                    })
+                })
+                .collect();
+            for caller in callers {
+                assert_eq!(caller.join().unwrap(), 0);
+            }
+            assert_eq!(loads.load(Ordering::SeqCst), 1);
+        },
+        schedules(),
+    );
+}
+
+#[test]
+fn regress_c05_a_dropped_leader_leaves_nobody_waiting() {
+    shuttle::check_random(
+        || {
+            let cache = cache();
+            let leaver = thread::spawn({
+                let cache = cache.clone();
+                move || {
+                    let load = |_| async {
+                        future::yield_now().await;
+                        1
+                    };
+                    let mut leaving = pin!(cache.get_or_load_async(&1, load));
+                    let mut cx = Context::from_waker(Waker::noop());
+                    // Dropped here, before or after its end, as leader or as one who waits.
+                    let _ = leaving.as_mut().poll(&mut cx);
+                }
+            });
+            let stayers: Vec<_> = (0..2)
+                .map(|number| {
+                    let cache = cache.clone();
+                    thread::spawn(move || match number {
+                        0 => cache.get_or_load(&1, |_| 1),
+                        _ => future::block_on(cache.get_or_load_async(&1, |_| async { 1 })),
+                    })
+                })
+                .collect();
+            for stayer in stayers {
+                assert_eq!(stayer.join().unwrap(), 1);
+            }
+            leaver.join().unwrap();
+            assert_eq!(cache.get(&1), Some(1));
+        },
+        schedules(),
+    );
+}
+
+/// A task that is polled with one waker and then another, while its leader ends.
+#[test]
+fn regress_c07_no_wake_is_lost_when_the_waker_changes() {
+    shuttle::check_random(
+        || {
+            let cache = cache();
+            let leader = thread::spawn({
+                let cache = cache.clone();
+                move || {
+                    cache.get_or_load(&1, |_| {
+                        thread::yield_now();
+                        1
+                    })
+                }
+            });
+            let mut waiting = pin!(cache.get_or_load_async(&1, |_| async { 1 }));
+            let mut cx = Context::from_waker(Waker::noop());
+            let value = match waiting.as_mut().poll(&mut cx) {
+                Poll::Ready(value) => value,
+                Poll::Pending => future::block_on(waiting),
+            };
+            assert_eq!(value, 1);
+            assert_eq!(leader.join().unwrap(), 1);
+        },
+        schedules(),
+    );
+}
+
+#[test]
+fn regress_c20_clearing_during_inserts_and_loads() {
+    shuttle::check_random(
+        || {
+            let cache = cache();
+            let workers: Vec<_> = (0..3)
+                .map(|number| {
+                    let cache = cache.clone();
+                    thread::spawn(move || {
+                        for key in 0..3 {
+                            match number {
+                                0 => drop(cache.insert(key, key)),
+                                1 => drop(cache.get_or_load(&key, |&key| key)),
+                                _ => cache.clear(),
+                            }
+                            assert!(cache.weight() <= 4);
+                        }
+                    })
+                })
+                .collect();
+            for worker in workers {
+                worker.join().unwrap();
+            }
+            assert_eq!(cache.weight(), cache.iter().count());
+        },
+        schedules(),
+    );
+}
