@@ -107,7 +107,8 @@ impl Refusal {
     }
 
     /// The route to take now, if the shard knew one: exactly what a map as new as the shard's would have
-    /// said. Following it saves waiting for that map, which the client should still get.
+    /// said. Following it saves waiting for that map, which the client should still get. Each redirect leads to
+    /// a later epoch, or from the wrong shard to the right one of the same epoch, so following them ends.
     pub fn redirect(&self) -> Option<Route> {
         match *self {
             Refusal::Stale {
