@@ -26,7 +26,7 @@ use crate::PlacementKey;
 /// assert_eq!(hash.of("user:17"), hash.of_bytes(b"user:17"));
 /// assert_ne!(hash.of(&1u32), hash.of(&1u64));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PlacementHash {
     algorithm: HashAlgorithm,
     /// XXH3 and XXH64 use the low half; the constructors keep the high half zero for them, so equality of
@@ -193,6 +193,23 @@ impl Default for PlacementHash {
     /// XXH3-64 with seed 0.
     fn default() -> Self {
         PlacementHash::xxh3(0)
+    }
+}
+
+/// Shows a seed, but not SipHash's key.
+impl fmt::Debug for PlacementHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.algorithm {
+            HashAlgorithm::SipHash24 => write!(f, "PlacementHash({}, ..)", self.algorithm.name()),
+            HashAlgorithm::Xxh3_64 | HashAlgorithm::Xxh64 => {
+                write!(
+                    f,
+                    "PlacementHash({}, {:#x})",
+                    self.algorithm.name(),
+                    self.seed
+                )
+            }
+        }
     }
 }
 

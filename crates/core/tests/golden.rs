@@ -143,6 +143,7 @@ fn another_seed_is_a_mismatch_and_shows_no_key() {
         error.to_string(),
         "placed by siphash-2-4 with another seed than ours"
     );
+    assert!(format!("{error:?}").contains("PlacementHash(siphash-2-4, ..)"));
     let error = ours.ensure_same(&PlacementHash::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
