@@ -23,9 +23,9 @@ fn cache() -> Shared {
     Arc::new(builder.hasher(MapHasher::with_seed(1)).build())
 }
 
-/// Schedules of each test: `PURLIN_SCHEDULES`, or enough for a change.
+/// Schedules of each test: `PURLIN_SHUTTLE_ITERATIONS`, or enough for a change.
 fn schedules() -> usize {
-    let chosen = std::env::var("PURLIN_SCHEDULES").ok();
+    let chosen = std::env::var("PURLIN_SHUTTLE_ITERATIONS").ok();
     chosen.map_or(10_000, |chosen| chosen.parse().unwrap())
 }
 
