@@ -272,7 +272,7 @@ impl Balancer {
         mut allowed: impl FnMut(&Endpoint) -> bool,
     ) -> Result<Pick, PickError> {
         let chosen = match self.policy {
-            Policy::RoundRobin => endpoints.of_turn(self.turns.next(), &mut allowed),
+            Policy::RoundRobin => endpoints.of_turn(&self.turns, &mut allowed),
             Policy::PowerOfTwoChoices => {
                 endpoints.of_two_choices(self.turns.random(), &mut allowed)
             }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use purlin_core::{Health, Node, NodeId};
 
-use crate::chance::scale;
+use crate::chance::{Turns, scale};
 use crate::endpoint::Endpoint;
 use crate::error::{EndpointsError, PickError};
 use crate::policy::NoneUp;
@@ -114,24 +114,31 @@ impl Endpoints {
         Self::build(self.all.iter().map(change).collect(), none_up)
     }
 
-    /// Round robin: the slot of this turn, or the first after it that is allowed.
+    /// Round robin: the next turn whose slot is allowed. Turns of endpoints that the caller rules out are passed
+    /// over for everybody, so the others keep their order and their shares; handing such a turn to the next in
+    /// line instead would double the share of whoever stands behind.
     pub(crate) fn of_turn(
         &self,
-        turn: u64,
+        turns: &Turns,
         allowed: &mut impl FnMut(&Endpoint) -> bool,
     ) -> Result<&Arc<Endpoint>, PickError> {
         if self.round.is_empty() {
             return Err(self.nobody());
         }
-        let first = (turn % self.round.len() as u64) as usize;
-        let slots = self.round[first..].iter().chain(&self.round[..first]);
-        for &slot in slots.take(WALK) {
-            let endpoint = &self.candidates[slot as usize];
+        for _ in 1..MAX_TURNS {
+            let endpoint = self.at_turn(turns.next());
             if allowed(endpoint) {
                 return Ok(endpoint);
             }
         }
-        self.lightest(first % self.candidates.len(), allowed)
+        let start = turns.next() % self.candidates.len() as u64;
+        self.lightest(start as usize, allowed)
+    }
+
+    #[inline]
+    fn at_turn(&self, turn: u64) -> &Arc<Endpoint> {
+        let slot = self.round[(turn % self.round.len() as u64) as usize];
+        &self.candidates[slot as usize]
     }
 
     /// Power of two choices: two different candidates drawn in proportion to weight, the lighter of them; the
@@ -222,9 +229,9 @@ impl Endpoints {
     }
 }
 
-/// How many slots round robin looks at before it looks at every endpoint instead. One heavy endpoint may hold
-/// thousands of slots in a row but for one, so the walk has to end somewhere.
-const WALK: usize = 8;
+/// How many turns one pick of round robin takes at most. One heavy endpoint may hold thousands of slots but for a
+/// few, so where it is ruled out the search has to end somewhere.
+const MAX_TURNS: usize = 8;
 
 fn candidates(all: &[Arc<Endpoint>], none_up: NoneUp) -> Box<[Arc<Endpoint>]> {
     let levels = match none_up {

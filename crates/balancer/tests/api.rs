@@ -82,6 +82,15 @@ fn the_order_of_the_list_does_not_matter_and_the_seed_repeats_a_run() {
 }
 
 #[test]
+fn round_robin_passes_over_what_is_ruled_out_and_keeps_its_order() {
+    let balancer = balancer(Policy::RoundRobin, 4);
+    let order: Vec<u64> = (0..6)
+        .map(|_| balancer.pick_excluding(&[NodeId(2)]).unwrap().id().0)
+        .collect();
+    assert_eq!(order, [1, 3, 4, 1, 3, 4]);
+}
+
+#[test]
 fn two_choices_prefer_the_endpoint_with_less_in_flight() {
     let balancer = balancer(Policy::PowerOfTwoChoices, 2);
     // With two endpoints both are always drawn, so picks that stay alive alternate.
