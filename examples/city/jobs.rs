@@ -94,8 +94,7 @@ impl JobQueue {
 
     /// Orders that are not done with: waiting, with a worker, or given up.
     pub fn len(&self) -> usize {
-        let stats = self.store.stats();
-        stats.ready + stats.delayed + stats.leased + stats.dead
+        self.store.stats().jobs()
     }
 
     /// Whether every order is done with.

@@ -124,8 +124,9 @@ impl Oracle {
         }
         for shown in &page.rows {
             let key = Key::from_bytes(shown.key);
-            homes::shown(key, shown, ages, verdict);
+            // First, because it writes the story that the others tell.
             ages.shown(tick, sent, key, shown, verdict);
+            homes::shown(key, shown, ages, verdict);
             if let Some(user) = sent.user
                 && key == Key::user(user)
             {

@@ -6,6 +6,7 @@
 //! makes its change again on top.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::HeaderMap;
 use hyper::header::{COOKIE, HeaderValue};
@@ -23,6 +24,9 @@ pub const SESSION_COOKIE: &str = "__Host-id";
 
 /// The one field of a session. Its parts belong together, so they are read and written together.
 const FIELD: &str = "visit";
+
+/// Nobody's session ends for want of use while a run lasts: the oracle would call it lost.
+const IDLE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The sessions as one app node sees them.
 #[derive(Debug)]
@@ -111,7 +115,7 @@ impl Visitors {
     /// If the keys are no keyring.
     pub fn new(store: Arc<MemoryStore>, keys: Vec<SealingKey>) -> Result<Self, KeyringError> {
         Ok(Visitors {
-            sessions: Sessions::new(store, Policy::default()),
+            sessions: Sessions::new(store, Policy::default().idle(IDLE).absolute(IDLE)),
             cookies: CookieCodec::new(CookieAttributes::default(), Keyring::new(keys)?),
         })
     }

@@ -1,6 +1,7 @@
 //! Invariant 5: no row is staler than was asked, nor anything but what was committed.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::story::{Event, Story};
 use super::{Invariant, Sent, Verdict, shown_event};
@@ -20,7 +21,7 @@ struct Book {
     story: Story,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Commit {
     tick: u64,
     row: Row,
@@ -63,10 +64,12 @@ impl Ages {
             }
         };
         verdict.check(Invariant::Ages);
-        if shown.version < due.version {
+        if shown.version < due.row.version {
             let what = format!(
-                "{key} was shown at version {}, when version {} was due",
-                shown.version, due.version
+                "{key} was shown at version {}, when version {}, committed {:?} before it was asked for, was due",
+                shown.version,
+                due.row.version,
+                Duration::from_nanos(sent.tick.saturating_sub(due.tick)),
             );
             verdict.break_promise(Invariant::Ages, what, book.story.lines());
         }
@@ -76,7 +79,7 @@ impl Ages {
     pub(super) fn stored(&self, key: Key, row: Row, verdict: &mut Verdict) {
         verdict.check(Invariant::Ages);
         let book = self.books.get(&key);
-        let last = book.map_or(Row::default(), |book| book.last_where(|_| true));
+        let last = book.map_or(Row::default(), |book| book.last_where(|_| true).row);
         if row != last {
             let what = format!("{key} is stored as {row:?} and was committed as {last:?}");
             verdict.break_promise(Invariant::Ages, what, self.story(key));
@@ -90,10 +93,10 @@ impl Ages {
 }
 
 impl Book {
-    /// The last commit that meets a condition which, along the log, holds up to a point and then no more.
-    fn last_where(&self, holds: impl Fn(&Commit) -> bool) -> Row {
+    /// The last commit, or a zeroth one, that meets a condition which, along the log, holds up to a point and then no more.
+    fn last_where(&self, holds: impl Fn(&Commit) -> bool) -> Commit {
         let end = self.commits.partition_point(holds);
-        let last = end.checked_sub(1).map(|last| self.commits[last].row);
+        let last = end.checked_sub(1).map(|last| self.commits[last]);
         last.unwrap_or_default()
     }
 }

@@ -228,6 +228,11 @@ fn a_key_in_the_wrong_house_is_noticed_wherever_it_shows() {
         &page(&[], &[view]),
     );
     assert_eq!(run.broken(), [Invariant::Homes]);
+    let verdict = run.oracle.verdict();
+    assert!(
+        !verdict.violations()[0].story.is_empty(),
+        "the answer itself is the story"
+    );
 
     let mut run = Run::new();
     run.commit_at(wrong, key, 1, row);
