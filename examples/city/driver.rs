@@ -64,7 +64,7 @@ impl Driver {
     }
 
     /// Sends the traffic at this average rate, to its end or for `run_time`, and waits for the last answers.
-    /// Returns how long requests were coming in.
+    /// Returns how long it took from the first request to the last answer.
     ///
     /// # Cancel safety
     ///
@@ -103,9 +103,8 @@ impl Driver {
             }
             due += Duration::from_secs_f64(1.0 / (rate * traffic.pace(due)));
         }
-        let traffic_time = self.clock.now().since(start);
         visits.join_all().await;
-        traffic_time
+        self.clock.now().since(start)
     }
 
     /// The closing check: everybody who still has a session looks at it once more. Not part of the tally, but a

@@ -161,7 +161,7 @@ impl fmt::Display for Second<'_> {
 pub struct Report {
     /// What clients saw.
     pub tally: Tally,
-    /// How long requests came in.
+    /// From the first request to the last answer.
     pub traffic_time: Duration,
     /// The caches.
     pub cache: CacheCounts,

@@ -60,7 +60,7 @@ impl Settings {
 }
 
 impl Default for Settings {
-    /// A minute of shop traffic at about half of what two cores carry.
+    /// A minute of shop traffic, with peaks at about half of what two cores carry.
     fn default() -> Self {
         Settings {
             run_time: Some(Settings::DEFAULT_RUN_TIME),

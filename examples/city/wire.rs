@@ -196,12 +196,6 @@ impl Connection {
         self.send(|out| codec::encode_reply(reply, out)).await
     }
 
-    /// Closes with a reset, so that the other end notices at once.
-    pub fn reset_on_drop(&self) {
-        // If the option cannot be set the connection is closed in the ordinary way.
-        let _ = self.stream.set_zero_linger();
-    }
-
     async fn send(&mut self, encode: impl FnOnce(&mut BytesMut)) -> io::Result<()> {
         self.outgoing.clear();
         self.outgoing.put_u32_le(0);

@@ -190,7 +190,7 @@ impl City {
     }
 
     /// Lets the traffic through, kills who is to be killed, and says each second how things are. Returns how long
-    /// requests were coming in.
+    /// it took from the first request to the last answer.
     async fn live(
         &mut self,
         traffic: &mut dyn Traffic,
