@@ -22,6 +22,7 @@ use city::row::{Change, Key, Row};
 use city::server::{Server, listen};
 use city::shard_client::ShardClient;
 use city::shard_server::{Role, ShardCopy};
+use city::traffic::{Step, Traffic};
 use city::wire::{Need, Reply, Request as ShardRequest, Stamp};
 use http_body_util::Full;
 use hyper::header::SET_COOKIE;
@@ -296,6 +297,60 @@ async fn a_late_replica_is_fresh_while_nothing_happens_and_refuses_what_it_lacks
     );
     assert!(
         matches!(shard.read(0, Need::FreshAt(now)).await, Reply::Row { row, .. } if row.value == 1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_as_late_as_it_was_told() {
+    let lag = Duration::from_millis(150);
+    let shard = TwoCopies::start(lag).await;
+    let before = shard.clock.now();
+    shard.change(1).await;
+    shard.wait_for(Need::Position(1)).await;
+    assert!(shard.clock.now().since(before) >= lag);
+}
+
+/// Traffic that holds the driver up, once.
+struct HoldUp {
+    traffic: Replay,
+    steps: usize,
+    clock: SystemClock,
+}
+
+impl Traffic for HoldUp {
+    fn next_step(&mut self) -> Option<Step> {
+        self.steps += 1;
+        if self.steps == 10 {
+            let begun = self.clock.now();
+            while self.clock.now().since(begun) < Duration::from_millis(100) {}
+        }
+        self.traffic.next_step()
+    }
+
+    fn pace(&self, since_start: Duration) -> f64 {
+        self.traffic.pace(since_start)
+    }
+}
+
+#[tokio::test]
+async fn a_driver_that_was_held_up_charges_the_wait_to_the_requests() {
+    let server = answering(&Arc::default()).await;
+    let clock = SystemClock::new();
+    let pool = HttpPool::new(server.address(), 4);
+    let driver = Arc::new(Driver::new(pool, clock, Arc::new(Oracle::new(clock))));
+    let mut traffic = HoldUp {
+        traffic: Replay::new((0..40).collect(), NonZeroUsize::new(40).unwrap()),
+        steps: 0,
+        clock,
+    };
+    driver.drive(&mut traffic, 1_000.0, None).await;
+    let tally = driver.take_tally();
+    assert_eq!(tally.finished(), 40);
+    // Thirty of forty were due while nothing went out.
+    assert!(
+        tally.percentile(50.0) >= Duration::from_millis(60),
+        "{:?}",
+        tally.percentile(50.0)
     );
 }
 
