@@ -171,3 +171,68 @@ fn open_error(path: &Path, error: DatabaseError) -> OpenError {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CACHE: usize = 1 << 20;
+
+    fn in_a_folder(test: impl FnOnce(&Path)) {
+        let folder = tempfile::tempdir().unwrap();
+        test(&folder.path().join("a.redb"));
+    }
+
+    #[test]
+    fn making_that_is_cut_short_leaves_no_file_and_can_be_done_again() {
+        in_a_folder(|path| {
+            let failed = open(path, CACHE, |_| Err(redb::Error::DatabaseClosed));
+            assert!(matches!(failed, Err(OpenError::Damaged { .. })));
+            assert!(!path.exists(), "a file has its name when it is whole");
+
+            let died = std::panic::catch_unwind(|| {
+                drop(open(path, CACHE, |database| {
+                    let transaction = database.begin_write()?;
+                    transaction.commit()?;
+                    panic!("as if killed");
+                }));
+            });
+            assert!(died.is_err());
+            assert!(!path.exists(), "a file has its name when it is whole");
+
+            let mut prepared = false;
+            let opened = open(path, CACHE, |_| {
+                prepared = true;
+                Ok(())
+            });
+            assert!(opened.is_ok() && prepared && path.exists());
+        });
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_not_made_again() {
+        in_a_folder(|path| {
+            drop(open(path, CACHE, |_| Ok(())).unwrap());
+            drop(open(path, CACHE, |_| unreachable!("it is there")).unwrap());
+        });
+    }
+
+    #[test]
+    fn nobody_touches_a_file_that_another_is_making() {
+        in_a_folder(|path| {
+            let opened = open(path, CACHE, |_| {
+                let second = open(path, CACHE, |_| unreachable!("it is locked"));
+                assert!(matches!(second, Err(OpenError::Held { .. })));
+                assert!(beside(path, ".new").exists(), "the half-made file stays");
+                Ok(())
+            });
+            assert!(opened.is_ok());
+        });
+    }
+
+    #[test]
+    fn a_bare_name_is_in_the_working_directory() {
+        assert!(sync_directory(Path::new("no-folder-named.redb")).is_ok());
+        assert!(beside(Path::new("a"), ".lock") == Path::new("a.lock"));
+    }
+}

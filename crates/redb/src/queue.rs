@@ -26,7 +26,7 @@ use crate::OpenError;
 /// A work queue in one file, whose acknowledgements survive a crash.
 ///
 /// Its own methods block: each that changes something waits for the disk, and callers on several threads share the
-/// wait. The index of the jobs is in memory, some 200 bytes a job; payloads are on the disk alone, and are read when a
+/// wait. The index of the jobs is in memory, some 300 bytes a job; payloads are on the disk alone, and are read when a
 /// job is handed out.
 ///
 /// As a [`QueueStore`] its futures do all of their work in their first poll and block the thread that polls them, which

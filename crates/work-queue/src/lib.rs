@@ -52,7 +52,7 @@
 //!
 //! In memory each operation is O(1) under one lock: a hash look-up or two and a timer, and batches pay for their jobs.
 //! Time that passes for other jobs is worked off in bounded pieces, some tens of microseconds at most in any call.
-//! A waiting job costs some 200 bytes beside its payload.
+//! A waiting job costs some 300 bytes beside its payload.
 //!
 //! # When not to use it
 //!
