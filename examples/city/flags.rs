@@ -19,7 +19,7 @@ usage: cargo run --release --example city -- [flags]
 
   --seconds N       stop after N seconds (default 60; with --trace: at its end)
   --seed S          seed of the traffic and of every chance in it (default 1)
-  --rate R          requests a second, on average (default 2000)
+  --rate R          requests a second, on average (default 2000, at most 1000000)
   --trace FILE      replay an access trace: little-endian u32 ids, raw or zstd
   --lag-ms N        replicas follow their primary N ms late (default 20, at most 60000)
   --kill NODE@TIME  stop an app node for real: app-2@5s, app-1@800ms (repeatable)
@@ -64,7 +64,7 @@ pub fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Comm
             }
             Arg::Long("seed") => settings.seed = value(&mut parser, "seed", "a whole number")?,
             Arg::Long("rate") => {
-                settings.rate = value(&mut parser, "rate", "a whole number from 1")?;
+                Rate(settings.rate) = value(&mut parser, "rate", "1 to 1000000")?;
             }
             Arg::Long("trace") => settings.trace = Some(PathBuf::from(parser.value()?)),
             Arg::Long("lag-ms") => {
@@ -120,6 +120,18 @@ pub enum FlagError {
         /// What it was given.
         given: String,
     },
+}
+
+/// A rate that a request can be told from the next at.
+struct Rate(NonZeroU32);
+
+impl FromStr for Rate {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let rate: NonZeroU32 = text.parse().map_err(|_| ())?;
+        (rate <= Settings::MAX_RATE).then_some(Rate(rate)).ok_or(())
+    }
 }
 
 /// A lag that the primaries' logs can bridge.
@@ -211,6 +223,7 @@ mod tests {
         for line in [
             "--rate 0",
             "--rate -1",
+            "--rate 1000001",
             "--rate fast",
             "--rate",
             "--seconds 0",

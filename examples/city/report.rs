@@ -144,9 +144,9 @@ impl fmt::Display for Second<'_> {
         let broken: u64 = Invariant::ALL.iter().map(|&i| verdict.broken(i)).sum();
         write!(
             f,
-            "{:4}s {:6} req/s  ok {:6.2}%  p50 {:>7} p99 {:>7}  cache {:5.1}%  jobs waiting {jobs_waiting:4}  \
+            "{:4.0}s {:6} req/s  ok {:6.2}%  p50 {:>7} p99 {:>7}  cache {:5.1}%  jobs waiting {jobs_waiting:4}  \
              violations {broken}",
-            at.as_secs(),
+            at.as_secs_f64(),
             tally.finished(),
             tally.ok_percent(),
             Millis(tally.percentile(50.0)).to_string(),

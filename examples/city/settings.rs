@@ -55,6 +55,8 @@ pub struct Kill {
 impl Settings {
     /// How long the city's own traffic lasts.
     pub const DEFAULT_RUN_TIME: Duration = Duration::from_secs(60);
+    /// The highest rate: far beyond what any machine answers, and slow enough to count in nanoseconds.
+    pub const MAX_RATE: NonZeroU32 = NonZeroU32::new(1_000_000).expect("not zero");
     /// The most a replica may lag. The primaries' logs hold this much at any rate two cores can make.
     pub const MAX_LAG: Duration = Duration::from_secs(60);
 }

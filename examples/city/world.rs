@@ -172,18 +172,18 @@ impl City {
         })
     }
 
-    /// Who listens where.
+    /// Who listens where; of a shard's copies the primary first.
     fn map(&self) -> String {
-        let mut map = format!("front door on {}\n", self.door.address());
+        let mut map = format!("the front door on http://{}\n", self.door.address());
         for (index, node) in self.apps.iter().enumerate() {
             if let Some(node) = node {
                 map += &format!("app-{} on {}\n", index + 1, node.server.address());
             }
         }
         for (shard, copies) in self.copies.iter().enumerate() {
-            let address = |node: &CopyNode| node.server.address().to_string();
-            let addresses: Vec<String> = copies.iter().map(address).collect();
-            map += &format!("shard-{shard} on {}\n", addresses.join(", replicas on "));
+            let addresses = copies.iter().map(|node| node.server.address().to_string());
+            let addresses: Vec<String> = addresses.collect();
+            map += &format!("shard-{shard} on {}\n", addresses.join(", "));
         }
         map += &format!("files in {}", self.folder.path().display());
         map
