@@ -105,9 +105,7 @@ impl Driver {
                         drop(place);
                     });
                 }
-                Err(_) => self
-                    .tally()
-                    .failed("given up: too many under way", Duration::ZERO),
+                Err(_) => self.tally().given_up("given up: too many under way"),
             }
             due += Duration::from_secs_f64(1.0 / (rate * traffic.pace(due)));
         }

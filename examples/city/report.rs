@@ -24,7 +24,7 @@ pub struct Tally {
     pub sticky_shown: u64,
     /// Those of them that were served by the node of the request before.
     pub sticky_kept: u64,
-    /// From the moment a request was due to its answer or failure, in microseconds.
+    /// From the moment a request was due to its answer or failure, in microseconds, of those that were sent.
     latency: Histogram<u64>,
 }
 
@@ -51,13 +51,13 @@ impl Tally {
 
     /// Counts a request that was not.
     pub fn failed(&mut self, why: &str, latency: Duration) {
-        match self.failures.get_mut(why) {
-            Some(count) => *count += 1,
-            None => {
-                self.failures.insert(why.to_owned(), 1);
-            }
-        }
+        self.count_failure(why);
         self.record(latency);
+    }
+
+    /// Counts a request that was never sent. It has no latency.
+    pub fn given_up(&mut self, why: &str) {
+        self.count_failure(why);
     }
 
     /// The latency below which this share of the requests stayed.
@@ -67,7 +67,7 @@ impl Tally {
 
     /// The requests that are not under way any more.
     pub fn finished(&self) -> u64 {
-        self.latency.len()
+        self.ok + self.failures.values().sum::<u64>()
     }
 
     /// The share of finished requests that were answered as they should be, in percent.
@@ -87,6 +87,15 @@ impl Tally {
         self.latency
             .add(&other.latency)
             .expect("all tallies have the same range");
+    }
+
+    fn count_failure(&mut self, why: &str) {
+        match self.failures.get_mut(why) {
+            Some(count) => *count += 1,
+            None => {
+                self.failures.insert(why.to_owned(), 1);
+            }
+        }
     }
 
     fn record(&mut self, latency: Duration) {
@@ -191,7 +200,7 @@ impl fmt::Display for Report {
             traffic_time,
             unchecked,
         } = self;
-        let rate = tally.finished() as f64 / traffic_time.as_secs_f64().max(1e-9);
+        let rate = tally.ok as f64 / traffic_time.as_secs_f64().max(1e-9);
         writeln!(
             f,
             "| requests | requests/s | ok % | p50 | p99 | p99.9 | sticky kept % | cache hit % | stale reads \
