@@ -36,7 +36,7 @@ const MAX_CAPACITY: u32 = 1 << 24;
 /// travels with it.
 #[derive(Clone, PartialEq)]
 pub struct Anchor {
-    fleet: Fleet,
+    pub(crate) fleet: Fleet,
     core: Core,
     holders: Holders,
 }
@@ -161,10 +161,12 @@ impl Anchor {
 
     pub(crate) fn read(mut decoder: Decoder<'_>) -> Result<Self, DecodeError> {
         let capacity = decoder.u32()?;
-        // Removed buckets are listed one by one, so the bytes account for all but the working ones.
         let (mut holders, removed) = (decoder.list()?, decoder.list()?);
+        // What no node holds was removed, so a large capacity takes many bytes.
+        let accounted = holders.len() + removed.len() >= capacity as usize;
         if capacity > MAX_CAPACITY
             || holders.len() > capacity as usize
+            || !accounted
             || !are_distinct_below(&removed, capacity)
         {
             return Err(DecodeError::Malformed);

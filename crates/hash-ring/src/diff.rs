@@ -159,7 +159,7 @@ pub fn least_movement(old: &[(NodeId, Weight)], new: &[(NodeId, Weight)]) -> f64
 }
 
 /// The iterator of [`diff`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct Diff<A, B> {
     /// The first hash that was not compared yet.
@@ -228,5 +228,14 @@ impl<A: Ranges, B: Ranges> Iterator for Diff<A, B> {
             from,
             to,
         })
+    }
+}
+
+impl<A, B> fmt::Debug for Diff<A, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Diff")
+            .field("next", &self.next)
+            .field("n_replicas", &self.n_replicas)
+            .finish_non_exhaustive()
     }
 }

@@ -178,7 +178,7 @@ impl JumpFunction {
 /// The order of the nodes is part of the value, and travels with it: it is that in which they were given.
 #[derive(Clone, PartialEq)]
 pub struct Jump {
-    fleet: Fleet,
+    pub(crate) fleet: Fleet,
     function: JumpFunction,
     /// The index of each bucket's node.
     buckets: Vec<u32>,

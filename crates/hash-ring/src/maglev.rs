@@ -37,7 +37,7 @@ const MAX_SIZE: u32 = 1 << 24;
 ///   [`SlotTable`](crate::SlotTable) has its balance and speed without the extra moves.
 #[derive(Clone, PartialEq)]
 pub struct Maglev {
-    fleet: Fleet,
+    pub(crate) fleet: Fleet,
     /// The index of each entry's node, or `NOBODY` throughout.
     entries: Vec<u16>,
 }

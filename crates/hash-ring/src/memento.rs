@@ -39,7 +39,7 @@ const WORKS: u32 = u32::MAX;
 /// A new node fills the gap that was made last: the history is part of the value and travels with it.
 #[derive(Clone, PartialEq)]
 pub struct Memento {
-    fleet: Fleet,
+    pub(crate) fleet: Fleet,
     core: Core,
     holders: Holders,
 }

@@ -31,7 +31,7 @@ const DEFAULT_PROBES: NonZeroU8 = NonZeroU8::new(21).expect("21 is not zero");
 ///   [`Ring`](crate::Ring) is several times as fast.
 #[derive(Clone, PartialEq)]
 pub struct MultiProbe {
-    fleet: Fleet,
+    pub(crate) fleet: Fleet,
     probes: NonZeroU8,
     points: Points,
 }

@@ -26,7 +26,7 @@ use crate::{Algorithm, BuildError, Builder, DecodeError};
 ///   source of order for something that caches the answer, as [`SlotTable`](crate::SlotTable) does.
 #[derive(Clone, PartialEq)]
 pub struct Rendezvous {
-    fleet: Fleet,
+    pub(crate) fleet: Fleet,
     ranking: Ranking,
 }
 

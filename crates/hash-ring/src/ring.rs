@@ -57,7 +57,7 @@ const DEFAULT_POINTS_PER_WEIGHT: NonZeroU32 = NonZeroU32::new(160).expect("160 i
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ring {
-    fleet: Fleet,
+    pub(crate) fleet: Fleet,
     points_per_weight: NonZeroU32,
     /// The owner of a point is the index of a node.
     points: Points,

@@ -28,6 +28,9 @@ pub(crate) const MAX_NODES: usize = NOBODY as usize;
 /// Tables have at most 2 to this many slots.
 const MAX_BITS: u32 = 24;
 
+/// More replicas of a slot than this are not listed.
+const MAX_LISTED: u8 = 16;
+
 /// Tables have at least 2 to this many slots where the builder is told nothing.
 const DEFAULT_BITS: u32 = 16;
 
@@ -64,7 +67,7 @@ const DEFAULT_BITS: u32 = 16;
 /// ```
 #[derive(Clone, PartialEq)]
 pub struct SlotTable {
-    fleet: Fleet,
+    pub(crate) fleet: Fleet,
     /// A slot is the top `bits` of a hash.
     bits: u32,
     /// The index of each slot's node, or `NOBODY`. All or none are `NOBODY`.
@@ -92,10 +95,11 @@ impl Builder<SlotOptions> {
         self
     }
 
-    /// Keeps the first `n` replicas of each slot in a list, which makes looking them up a copy. Takes
-    /// `2 × n` bytes a slot, and O(slots × nodes) to build.
+    /// Keeps the first `n` replicas of each slot in a list, which makes looking them up a copy; at most 16,
+    /// and more are worked out when they are asked for. Takes `2 × n` bytes a slot, and O(slots × nodes) to
+    /// build.
     pub fn replica_lists(mut self, n: u8) -> Self {
-        self.options.listed = n;
+        self.options.listed = n.min(MAX_LISTED);
         self
     }
 
@@ -357,6 +361,9 @@ impl SlotTable {
     pub(crate) fn read(mut decoder: Decoder<'_>) -> Result<Self, DecodeError> {
         let bits = u32::from(decoder.u8()?);
         let listed = decoder.u8()?;
+        if listed > MAX_LISTED {
+            return Err(DecodeError::Malformed);
+        }
         let options = SlotOptions {
             bits: Some(bits),
             listed,

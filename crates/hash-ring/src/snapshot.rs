@@ -13,7 +13,11 @@ use crate::{Algorithm, BuildError, Builder, Spread};
 const MAGIC: [u8; 4] = *b"PLpl";
 
 /// The layout below. A reader refuses what it does not know.
-const FORMAT: u8 = 1;
+pub(crate) const FORMAT: u8 = 1;
+
+/// A snapshot ends with this many bytes of checksum.
+#[cfg(feature = "serde")]
+pub(crate) const CHECKSUM_LEN: usize = 8;
 
 /// The least a node takes: id, weight, a name's length, no zone.
 const MIN_NODE_LEN: usize = 8 + 4 + 4 + 1;
@@ -98,7 +102,7 @@ impl Encoder {
         encoder.bytes.extend_from_slice(&fleet.hash.to_bytes());
         encoder.u64(fleet.version);
         encoder.u8(fleet.spread.code());
-        encoder.len(nodes.len());
+        encoder.length(nodes.len());
         for node in nodes {
             encoder.u64(node.id.0);
             encoder.u32(node.weight.0);
@@ -129,13 +133,13 @@ impl Encoder {
 
     /// Numbers, behind how many there are.
     pub(crate) fn list(&mut self, numbers: &[u32]) {
-        self.len(numbers.len());
+        self.length(numbers.len());
         for &number in numbers {
             self.u32(number);
         }
     }
 
-    fn len(&mut self, len: usize) {
+    fn length(&mut self, len: usize) {
         self.u32(
             u32::try_from(len)
                 .expect("placements have fewer than 2^24 nodes, and names are shorter than 4 GiB"),
@@ -143,8 +147,22 @@ impl Encoder {
     }
 
     fn text(&mut self, text: &str) {
-        self.len(text.len());
+        self.length(text.len());
         self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    /// How many bytes have been written.
+    #[cfg(feature = "serde")]
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Ends with content and a checksum from elsewhere.
+    #[cfg(feature = "serde")]
+    pub(crate) fn joined(mut self, content: &[u8], checksum: &[u8]) -> Vec<u8> {
+        self.bytes.extend_from_slice(content);
+        self.bytes.extend_from_slice(checksum);
+        self.bytes
     }
 
     /// Ends with the checksum.

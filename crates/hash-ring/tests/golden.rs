@@ -6,7 +6,7 @@ mod common;
 
 use common::{hashes, node, nodes};
 use purlin_core::{NodeId, Placement, PlacementHash};
-use purlin_hash_ring::Ring;
+use purlin_hash_ring::{Algorithm, AnyPlacement, Maglev, Ring, SlotTable};
 
 /// All the answers for many keys, as one number.
 fn digest(placement: &impl Placement, n_keys: u64) -> u64 {
@@ -81,11 +81,63 @@ fn ring_r8_owners_of_named_keys() {
 #[test]
 fn ring_r8_replica_sets_of_many_keys() {
     let ring = Ring::from_nodes(nodes(10)).unwrap();
-    assert_eq!(digest(&ring, 2_000), 14_629_470_500_359_711_952, "xxh3");
+    assert_eq!(digest(&ring, 300), 2_828_874_873_307_716_849, "xxh3");
     let ring = Ring::builder()
         .hash(PlacementHash::siphash24([7; 16]))
         .nodes(nodes(10))
         .build()
         .unwrap();
-    assert_eq!(digest(&ring, 2_000), 3_559_285_165_714_632_469, "siphash");
+    assert_eq!(digest(&ring, 300), 13_659_554_153_480_249_205, "siphash");
+}
+
+/// Every algorithm, after a history, by its answers for many keys.
+#[test]
+fn ring_r8_every_algorithm_after_a_history() {
+    let digests = Algorithm::ALL.map(|algorithm| {
+        // Small tables, so that an interpreter of another machine gets through them too.
+        let mut placement: AnyPlacement = match algorithm {
+            Algorithm::SlotTable => SlotTable::builder()
+                .slot_bits(8)
+                .nodes(nodes(9))
+                .build()
+                .unwrap()
+                .into(),
+            Algorithm::Maglev => Maglev::builder()
+                .table_size(251)
+                .nodes(nodes(9))
+                .build()
+                .unwrap()
+                .into(),
+            _ => AnyPlacement::from_nodes(algorithm, nodes(9)).unwrap(),
+        };
+        for change in 0..6u64 {
+            placement = placement.without(NodeId(change * 5 % 9 + 1));
+            placement = placement.with(node(20 + change, 1)).unwrap();
+        }
+        if algorithm != Algorithm::Jump {
+            placement = placement.with(node(21, 3)).unwrap();
+        }
+        (algorithm.name(), digest(&placement, 100))
+    });
+    let expected = [
+        ("ring", 4_735_381_075_325_600_588),
+        ("rendezvous", 8_819_699_893_676_543_845),
+        ("slot-table", 49_212_583_182_063_740),
+        ("jump", 14_864_858_145_840_015_754),
+        ("maglev", 6_575_694_325_421_716_547),
+        ("anchor", 7_535_374_939_245_495_999),
+        ("memento", 5_888_870_420_515_057_768),
+        ("multi-probe", 4_946_877_525_439_639_825),
+    ];
+    assert_eq!(digests, expected);
+}
+
+#[test]
+fn ring_r8_a_table_without_history() {
+    let table = SlotTable::builder()
+        .slot_bits(6)
+        .nodes(nodes(12))
+        .build_history_free()
+        .unwrap();
+    assert_eq!(digest(&table, 100), 17_678_939_791_428_841_127);
 }
