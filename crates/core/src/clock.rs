@@ -30,6 +30,7 @@ pub use timer::Timer;
 /// things last longer, it never brings anything back to life and never panics.
 ///
 /// ```
+/// # #[cfg(feature = "std")] {
 /// use core::time::Duration;
 /// use purlin_core::{Clock, ManualClock};
 ///
@@ -37,6 +38,7 @@ pub use timer::Timer;
 /// let start = clock.now();
 /// clock.advance(Duration::from_secs(3));
 /// assert_eq!(clock.now().since(start), Duration::from_secs(3));
+/// # }
 /// ```
 pub trait Clock {
     /// The present tick. The cost is that of the operating system's monotonic clock: tens of nanoseconds.

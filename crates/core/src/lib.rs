@@ -1,4 +1,8 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(feature = "std", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "std"),
+    doc = "The shared traits and words of the Purlin crates; here without `std`."
+)]
 //!
 //! # What is here
 //!
