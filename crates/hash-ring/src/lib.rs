@@ -9,10 +9,10 @@
 //! |---|---|---|---|---|---|---|
 //! | [`SlotTable`] | 2 loads | exact to a slot | least, but for rounding | yes | a shared table | fleets that share a map: the default |
 //! | [`Ring`] | index and scan | ±8 % at 160 points | least | yes | the list of nodes | fleets that share nothing |
-//! | [`Rendezvous`] | 1 ns a node | exact | least | exact | the list of nodes | up to a few dozen nodes |
+//! | [`Rendezvous`] | 2 ns a node and more | exact | least | exact | the list of nodes | up to a few dozen nodes |
 //! | [`Anchor`] | about 10 ns | exact | least | whole buckets | its history | large fleets that change anywhere |
-//! | [`Memento`] | about 5 ns and removals | exact | least | whole buckets | its history | as anchor, without a capacity |
-//! | [`Jump`] | about 5 ns | exact | least at the end of the row | 0 or 1 | the row | shards that only grow |
+//! | [`Memento`] | about 15 ns and removals | exact | least | whole buckets | its history | as anchor, without a capacity |
+//! | [`Jump`] | about 10 ns | exact | least at the end of the row | 0 or 1 | the row | shards that only grow |
 //! | [`Maglev`] | 2 loads | to a table entry | 1.2 to 9 times the least | yes | the list of nodes | load balancing without state |
 //! | [`MultiProbe`] | 21 ring lookups | 1.05 | least | roughly | the list of nodes | thousands of nodes, little memory |
 //!

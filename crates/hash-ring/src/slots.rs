@@ -161,8 +161,10 @@ impl SlotTable {
     /// Slots and nodes are matched as in college admissions (Gale and Shapley, 1962): each slot prefers
     /// nodes by rendezvous, each node prefers slots by the same costs and takes its quota. The result is
     /// the one stable matching, whatever the order of proposals, so a node that comes or goes displaces
-    /// slots only along short chains. Balance is that of the other mode. A change moves 1.1 times what it
-    /// must at 20 nodes and 1.6 times at 50 of 4 096 slots, and building takes O(slots × nodes).
+    /// slots only along chains. Balance is that of the other mode. The chains lengthen as nodes have fewer
+    /// slots: with 65 536, an eleventh node moves 1.03 times what it must, a hundred and first 1.3 times, and
+    /// a thousand and first 4.5 times; take more slots for more nodes, or a [`Ring`](crate::Ring), which
+    /// moves the least. Building takes O(slots × nodes).
     ///
     /// # Errors
     ///

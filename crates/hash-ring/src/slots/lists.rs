@@ -13,6 +13,8 @@ use crate::nodes::Nodes;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReplicaLists {
     width: usize,
+    /// How many of them there are: `width`, or the number of nodes that take keys.
+    filled: usize,
     /// `width` node indexes a slot, `NOBODY` behind the last.
     lists: Vec<u16>,
 }
@@ -31,7 +33,11 @@ impl ReplicaLists {
                 *entry = nodes.index(*id).map_or(NOBODY, |index| index as u16);
             }
         }
-        ReplicaLists { width, lists }
+        ReplicaLists {
+            width,
+            filled: width.min(nodes.n_weighted()),
+            lists,
+        }
     }
 
     #[inline]
@@ -39,17 +45,16 @@ impl ReplicaLists {
         self.width
     }
 
-    /// Writes a slot's first replicas, as many as fit. There are `width` in the list, or all nodes.
+    /// Writes a slot's first replicas, as many as fit and are listed. That is all there are if no more than
+    /// `width` are asked for.
     #[inline]
     pub(super) fn copy(&self, nodes: &Nodes, slot: u32, into: &mut [NodeId]) -> usize {
         let start = slot as usize * self.width;
-        let list = &self.lists[start..start + self.width];
-        for (found, (&index, entry)) in list.iter().zip(&mut *into).enumerate() {
-            if index == NOBODY {
-                return found;
-            }
+        let n = into.len().min(self.filled);
+        let list = &self.lists[start..start + n];
+        for (&index, entry) in list.iter().zip(into) {
             *entry = nodes.id(u32::from(index));
         }
-        into.len()
+        n
     }
 }

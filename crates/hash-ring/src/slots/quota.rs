@@ -64,3 +64,31 @@ pub(super) fn quotas(n_slots: u32, nodes: &[Node], have: &[u32]) -> Vec<u32> {
     }
     quotas
 }
+
+#[cfg(test)]
+mod tests {
+    use purlin_core::{NodeId, Weight};
+
+    use super::*;
+
+    fn nodes(weights: &[u32]) -> Vec<Node> {
+        (0..)
+            .zip(weights)
+            .map(|(id, &weight)| Node::new(NodeId(id), "").with_weight(Weight(weight)))
+            .collect()
+    }
+
+    #[test]
+    fn nodes_within_their_range_keep_what_they_have() {
+        let have = [6, 6, 6, 6, 6, 6, 7, 7, 7, 7];
+        assert_eq!(quotas(64, &nodes(&[1; 10]), &have), have);
+    }
+
+    #[test]
+    fn from_nothing_the_largest_remainders_round_up() {
+        // Exact shares are 4.57, 9.14 and 18.29 of 32.
+        assert_eq!(quotas(32, &nodes(&[1, 2, 4]), &[0; 3]), [5, 9, 18]);
+        assert_eq!(quotas(32, &nodes(&[0, 0]), &[3, 4]), [0, 0]);
+        assert_eq!(quotas(2, &nodes(&[1, 1, 1]), &[0; 3]), [1, 1, 0]);
+    }
+}
