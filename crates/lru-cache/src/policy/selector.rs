@@ -2,7 +2,7 @@ use purlin_core::Rng;
 
 use super::arm::Arm;
 use super::shadow::Shadow;
-use super::short_hash;
+use super::{Policy, short_hash};
 
 /// Finds the arm that suits the load, by trying all of them on a sample of the keys.
 ///
@@ -39,7 +39,7 @@ struct Trial {
 }
 
 /// The least capacity of a shadow, if the cache has it: fewer keys are too few to stand for the others.
-const SHADOW_MIN: usize = 512;
+const SHADOW_MIN: usize = 256;
 /// At most one key in 256 is sampled while the shadows stay below [`SHADOW_MAX`]: rarer samples would make the
 /// choice slow on a cache that is only a few times refilled.
 const SAMPLE_BITS_MAX: u32 = 8;
@@ -86,11 +86,27 @@ impl Selector {
         }
     }
 
+    /// One, if the policy is the one that needs it. A cache bounded by weight is taken for small until it has shown
+    /// how many entries fill it.
+    pub(crate) fn for_policy(
+        policy: Policy,
+        limit: usize,
+        is_weighed: bool,
+        seed: u64,
+    ) -> Option<Self> {
+        let capacity = if is_weighed { 0 } else { limit };
+        (policy == Policy::Adaptive).then(|| Selector::new(capacity, seed))
+    }
+
     /// Whether requests for a key with this hash are to be told.
     #[inline]
     pub(crate) fn samples(&self, hash: u64) -> bool {
-        // `leading_zeros` is 64 at most, so a mask of that many bits samples only a hash of zero.
-        hash.wrapping_mul(0x9fb2_1c65_1e98_df25).leading_zeros() >= self.sample_bits
+        is_sampled(hash, self.sample_bits)
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn sample_bits(&self) -> u32 {
+        self.sample_bits
     }
 
     /// Takes note of a request for a sampled key. True if the arm may have changed.
@@ -176,6 +192,12 @@ impl Selector {
     }
 }
 
+/// Whether a key is of the sample of one in 2 to the power of `bits`.
+#[inline]
+pub(crate) fn is_sampled(hash: u64, bits: u32) -> bool {
+    hash.wrapping_mul(0x9fb2_1c65_1e98_df25).leading_zeros() >= bits
+}
+
 /// As many as leave a shadow [`SHADOW_MIN`] entries, up to [`SAMPLE_BITS_MAX`]; more if it had above
 /// [`SHADOW_MAX`] then.
 fn sample_bits(capacity: usize) -> u32 {
@@ -191,10 +213,10 @@ mod tests {
 
     #[test]
     fn shadows_are_large_enough_and_not_larger_than_needed() {
-        for capacity in [0, 1, 511, 512, 1023] {
+        for capacity in [0, 1, 255, 256, 511] {
             assert_eq!(sample_bits(capacity), 0, "{capacity}");
         }
-        for capacity in [1024, 5_000, 131_072, 2_000_000, 1 << 40, usize::MAX] {
+        for capacity in [512, 5_000, 131_072, 2_000_000, 1 << 40, usize::MAX] {
             let shadow = capacity >> sample_bits(capacity);
             assert!(
                 (SHADOW_MIN..=SHADOW_MAX).contains(&shadow),
@@ -215,17 +237,17 @@ mod tests {
 
     #[test]
     fn a_loop_that_is_too_long_for_recency_makes_it_change_from_least_recently_used() {
-        let mut selector = Selector::new(600, 1);
+        let mut selector = Selector::new(500, 1);
         selector.current = Arm::LRU_IDX;
         for request in 0..8_000u64 {
-            selector.note((request % 900).wrapping_mul(0x9e37_79b9_7f4a_7c15), false);
+            selector.note((request % 750).wrapping_mul(0x9e37_79b9_7f4a_7c15), false);
         }
         assert_ne!(selector.current, Arm::LRU_IDX);
     }
 
     #[test]
     fn chance_alone_moves_nothing() {
-        let mut selector = Selector::new(600, 1);
+        let mut selector = Selector::new(500, 1);
         let mut rng = Rng::from_seed(9);
         for _ in 0..20_000 {
             // All keys are alike, so no arm is better than another.
@@ -237,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_cache_that_is_far_behind_its_shadow_is_flushed_and_goes_on() {
-        let mut selector = Selector::new(600, 1);
+        let mut selector = Selector::new(500, 1);
         let mut flushed = 0;
         for request in 0..20_000u64 {
             selector.note(

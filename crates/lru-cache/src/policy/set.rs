@@ -224,6 +224,17 @@ impl Set {
         }
     }
 
+    /// The place of the entry that is to leave first, in a set that has one.
+    pub(crate) fn worst(&mut self, arm: &Arm) -> usize {
+        let window = self.window_share(arm, self.slots.len());
+        let candidate = self.oldest(Segment::Window, usize::MAX);
+        if usize::from(self.in_window) > window || self.in_main() == 0 {
+            return candidate.expect("the window has an entry if main has none");
+        }
+        self.main_victim(usize::MAX, arm)
+            .expect("main has an entry")
+    }
+
     /// Frees a slot; the last takes its place.
     pub(crate) fn free(&mut self, at: usize) {
         let slot = self.slots.swap_remove(at);

@@ -8,19 +8,19 @@ use purlin_core::Rng;
 use super::arm::Arm;
 use super::selector::Selector;
 use super::set::Set;
-use super::short_hash;
+use super::{Policy, short_hash};
 
 /// Sets and a selector, as a cache has them, without entries.
-struct Policy {
+struct Sample {
     sets: Vec<Set>,
     ways: usize,
     selector: Selector,
     rng: Rng,
 }
 
-impl Policy {
+impl Sample {
     fn new(n_sets: usize, ways: usize) -> Self {
-        Policy {
+        Sample {
             sets: (0..n_sets)
                 .map(|n| Set::new((n * 37) as u8, ways as u16))
                 .collect(),
@@ -83,7 +83,7 @@ impl Lru {
 
 /// Hits in percent of both, on the same requests.
 fn ratios(n_sets: usize, ways: usize, requests: &[u64]) -> (f64, f64) {
-    let mut policy = Policy::new(n_sets, ways);
+    let mut policy = Sample::new(n_sets, ways);
     let mut lru = Lru::default();
     let (mut ours, mut its) = (0, 0);
     for &key in requests {
@@ -152,7 +152,7 @@ fn it_recovers_from_a_change_of_phase_within_a_few_capacities() {
     let mut rng = Rng::from_seed(4);
     // Thirty capacities' worth of a loop, then a load whose keys come again soon.
     let requests: Vec<u64> = (0..30 * CAPACITY).map(|n| n % (3 * CAPACITY)).collect();
-    let mut policy = Policy::new(SETS, WAYS);
+    let mut policy = Sample::new(SETS, WAYS);
     for &key in &requests {
         policy.request(key);
     }
@@ -187,6 +187,22 @@ fn one_large_set_is_as_good_as_many() {
     assert!(
         one > lru - 2.0 && (one - many).abs() < 1.5,
         "{one:.2}, {many:.2}, {lru:.2}"
+    );
+}
+
+#[test]
+fn a_policy_is_read_back_from_its_name() {
+    use alloc::string::ToString;
+    for (policy, name) in Policy::NAMES {
+        assert_eq!(
+            (policy.to_string().as_str(), name.parse()),
+            (name, Ok(policy))
+        );
+    }
+    let error = "mru".parse::<Policy>().expect_err("there is none");
+    assert_eq!(
+        error.to_string(),
+        "not a policy: expected one of adaptive, lru, s3-fifo, fifo, lfu"
     );
 }
 
