@@ -24,13 +24,15 @@ pub(crate) fn run(traces: &[PathBuf], rounds: usize, ops: usize) -> Result<(), B
             Ok((name, ids))
         })
         .collect::<Result<Vec<(String, Vec<u64>)>, trace::TraceError>>()?;
-    hits::print(
+    let mut results = hits::Results::default();
+    results.measure(
         "zipf 0.9 over 100 000 keys, 1 000 000 requests",
         &keys::zipf(1_000_000, 100_000, 0.9, 1),
     );
     for (name, ids) in &traces {
-        hits::print(name, ids);
+        results.measure(name, ids);
     }
+    results.print_regret();
     speed::print(rounds, ops);
     memory::print();
     Ok(())

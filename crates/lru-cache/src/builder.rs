@@ -8,7 +8,10 @@ use core::time::Duration;
 use purlin_core::SystemClock;
 use purlin_core::{Clock, MapHasher};
 
-use crate::lru::{Lifetimes, Lru};
+use crate::engine::Engine;
+use crate::expiry::Lifetimes;
+use crate::policy::Policy;
+use crate::policy::selector::Selector;
 use crate::unsync;
 
 /// Settles what a cache is like before there is one. The bound comes first: either a number of entries, or a
@@ -44,6 +47,7 @@ pub struct Builder<K, V, L, S, C> {
 
 /// What is settled without changing a type.
 struct Settings {
+    policy: Policy,
     lifetimes: Lifetimes,
     /// `None`: as many as pay.
     #[cfg(feature = "std")]
@@ -94,6 +98,7 @@ impl<K, V, C> Builder<K, V, Unlimited, MapHasher, C> {
         Builder {
             limit: Unlimited(()),
             settings: Settings {
+                policy: Policy::default(),
                 lifetimes: Lifetimes::default(),
                 #[cfg(feature = "std")]
                 n_shards: None,
@@ -142,6 +147,12 @@ impl<K, V, S, C> Builder<K, V, Unlimited, S, C> {
 }
 
 impl<K, V, L, S, C> Builder<K, V, L, S, C> {
+    /// How the cache chooses what to keep: [`Policy::Adaptive`] without this call.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.settings.policy = policy;
+        self
+    }
+
     /// How long an entry lives from its insertion on, unless it is inserted with a time of its own. Forever, if
     /// this is not called. Zero stores nothing; a time that ends after the clock does is forever.
     pub fn time_to_live(mut self, lasts: Duration) -> Self {
@@ -220,9 +231,13 @@ where
             L::MIN_SHARD_LIMIT,
             L::MAX_DEFAULT_SHARDS,
         );
+        // Seeded by the hasher, so that a hasher with a seed makes the whole run repeat.
+        let seed = self.hasher.hash_one(0u64);
         crate::Cache::assemble(crate::cache::Parts {
+            seed,
             capacity: self.limit.max(),
             weigher: self.limit.into_weigher(),
+            policy: self.settings.policy,
             lifetimes: self.settings.lifetimes,
             n_shards,
             patience: self.settings.patience,
@@ -233,12 +248,18 @@ where
 
     /// A cache for one owner at a time, without locks or shards. Settings that only concern sharing are ignored.
     pub fn build_unsync(self) -> unsync::Cache<K, V, S, C> {
+        // Seeded by the hasher, so that a hasher with a seed makes the whole run repeat.
+        let seed = self.hasher.hash_one(0u64);
+        let (policy, lifetimes) = (self.settings.policy, self.settings.lifetimes);
+        let limit = self.limit.max();
+        let weigher = self.limit.into_weigher();
         unsync::Cache::assemble(
-            Lru::new(self.limit.max(), self.settings.lifetimes),
-            self.limit.into_weigher(),
+            Engine::new(policy, limit, weigher.is_some(), lifetimes, seed),
+            Selector::for_policy(policy, limit, weigher.is_some(), seed),
+            weigher,
             self.hasher,
             self.clock,
-            self.settings.lifetimes,
+            lifetimes,
         )
     }
 }

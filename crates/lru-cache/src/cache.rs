@@ -1,5 +1,6 @@
 //! The cache that threads and tasks share.
 
+mod adaptation;
 mod iter;
 mod load;
 mod shard;
@@ -14,11 +15,15 @@ use equivalent::Equivalent;
 use purlin_core::sync::atomic::{AtomicBool, Ordering};
 use purlin_core::{Clock, MapHasher, SystemClock, Tick};
 
+use self::adaptation::Adaptation;
 pub use self::iter::Iter;
 use self::shard::Shard;
 use crate::builder::{Builder, Unlimited, Weigher};
+use crate::engine::{Engine, Fresh};
+use crate::expiry::Lifetimes;
 use crate::insertion::{Evicted, Inserted};
-use crate::lru::{Fresh, Lifetimes};
+use crate::policy::Policy;
+use crate::policy::selector::Selector;
 use crate::stats::Stats;
 
 /// A cache that threads and tasks share by reference, or in an `Arc`.
@@ -54,6 +59,8 @@ pub struct Cache<K, V, S = MapHasher, C = SystemClock> {
     shards: Box<[Shard<K, V>]>,
     /// The sum of the shards' limits.
     capacity: usize,
+    /// There if the policy is adaptive.
+    adaptation: Option<Adaptation>,
     weigher: Option<Weigher<K, V>>,
     hasher: S,
     clock: C,
@@ -67,6 +74,9 @@ pub struct Cache<K, V, S = MapHasher, C = SystemClock> {
 pub(crate) struct Parts<K, V, S, C> {
     pub(crate) capacity: usize,
     pub(crate) weigher: Option<Weigher<K, V>>,
+    pub(crate) policy: Policy,
+    /// The chance in the policy.
+    pub(crate) seed: u64,
     pub(crate) lifetimes: Lifetimes,
     /// A power of two.
     pub(crate) n_shards: usize,
@@ -91,10 +101,23 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     pub(crate) fn assemble(parts: Parts<K, V, S, C>) -> Self {
         let share = parts.capacity / parts.n_shards;
         let left_over = parts.capacity % parts.n_shards;
-        let shard = |idx| Shard::new(share + usize::from(idx < left_over), parts.lifetimes);
+        let is_weighed = parts.weigher.is_some();
+        let shard = |idx: usize| {
+            let limit = share + usize::from(idx < left_over);
+            let seed = parts.seed.wrapping_add(idx as u64);
+            Shard::new(Engine::new(
+                parts.policy,
+                limit,
+                is_weighed,
+                parts.lifetimes,
+                seed,
+            ))
+        };
+        let selector = Selector::for_policy(parts.policy, parts.capacity, is_weighed, parts.seed);
         Cache {
             shards: (0..parts.n_shards).map(shard).collect(),
             capacity: parts.capacity,
+            adaptation: selector.map(Adaptation::new),
             weigher: parts.weigher,
             hasher: parts.hasher,
             clock: parts.clock,
@@ -139,7 +162,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     pub fn stats(&self) -> Stats {
         let mut sum = Stats::default();
         for shard in &self.shards {
-            sum += shard.lock().lru.stats();
+            sum += shard.lock().engine.stats();
         }
         sum
     }
@@ -153,7 +176,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
             let _entries = {
                 let mut contents = shard.lock();
                 contents.flights.overtake_all();
-                contents.lru.clear()
+                contents.engine.clear()
             };
         }
     }
@@ -161,8 +184,32 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     fn sum(&self, what: impl Fn(Stats) -> usize) -> usize {
         self.shards
             .iter()
-            .map(|shard| what(shard.lock().lru.stats()))
+            .map(|shard| what(shard.lock().engine.stats()))
             .sum()
+    }
+
+    /// Lets the policy learn from a request. To be called without a lock.
+    #[inline]
+    fn adapt(&self, hash: u64, hit: bool) {
+        if let Some(adaptation) = &self.adaptation {
+            if adaptation.samples(hash) {
+                self.adapt_by_sample(adaptation, hash, hit);
+            }
+        }
+    }
+
+    #[cold]
+    fn adapt_by_sample(&self, adaptation: &Adaptation, hash: u64, hit: bool) {
+        let Some(arm) = adaptation.note(hash, hit) else {
+            return;
+        };
+        // Two threads may come here with two arms and leave the shards at odds. The next period sets that right.
+        for shard in &self.shards {
+            shard.lock().engine.set_arm(arm);
+        }
+        if self.weigher.is_some() {
+            adaptation.resize(self.len());
+        }
     }
 
     /// The shard that a key with this hash lives in.
@@ -247,10 +294,10 @@ where
         let now = self.now();
         let mut gone = Evicted::new();
         let mut contents = self.shard(hash).lock();
-        contents.lru.observe(now, &mut gone);
-        let found = contents.lru.find(hash, key);
+        contents.engine.observe(now, &mut gone);
+        let found = contents.engine.find(hash, key);
         contents.flights.overtake(hash, key);
-        contents.lru.take(found, &mut gone)
+        contents.engine.take(found, &mut gone)
     }
 
     /// Drops entries whose time has come, shard by shard, with at most `budget` units of work under each lock: an
@@ -263,8 +310,8 @@ where
         for shard in &self.shards {
             let mut gone = Evicted::new();
             let mut contents = shard.lock();
-            contents.lru.observe(now, &mut gone);
-            done &= contents.lru.sweep(budget, &mut gone);
+            contents.engine.observe(now, &mut gone);
+            done &= contents.engine.sweep(budget, &mut gone);
         }
         done
     }
@@ -278,9 +325,15 @@ where
         let now = self.now();
         let mut gone = Evicted::new();
         let mut contents = self.shard(hash).lock();
-        contents.lru.observe(now, &mut gone);
-        let found = contents.lru.find(hash, key);
-        contents.lru.lookup(found, &mut gone).cloned()
+        contents.engine.observe(now, &mut gone);
+        let found = contents.engine.find(hash, key);
+        let value = contents.engine.lookup(found, &mut gone).cloned();
+        let counts = value.is_some() && contents.engine.has_evicted();
+        drop(contents);
+        if counts {
+            self.adapt(hash, true);
+        }
+        value
     }
 
     fn peek_with<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
@@ -291,9 +344,9 @@ where
         let now = self.now();
         let mut gone = Evicted::new();
         let mut contents = self.shard(hash).lock();
-        contents.lru.observe(now, &mut gone);
-        let found = contents.lru.find(hash, key);
-        contents.lru.peek(found, now).map(read)
+        contents.engine.observe(now, &mut gone);
+        let found = contents.engine.find(hash, key);
+        contents.engine.peek(found, now).map(read)
     }
 
     fn store(&self, key: K, value: V, time_to_live: Option<Duration>) -> Inserted<K, V> {
@@ -302,8 +355,8 @@ where
         let now = self.now();
         let mut evicted = Evicted::new();
         let mut contents = self.shard(hash).lock();
-        contents.lru.observe(now, &mut evicted);
-        let found = contents.lru.find(hash, &key);
+        contents.engine.observe(now, &mut evicted);
+        let found = contents.engine.find(hash, &key);
         contents.flights.overtake(hash, &key);
         let fresh = Fresh {
             hash,
@@ -312,8 +365,9 @@ where
             weight,
             time_to_live,
         };
-        let outcome = contents.lru.put(found, fresh, &mut evicted);
+        let outcome = contents.engine.put(found, fresh, &mut evicted);
         drop(contents);
+        self.adapt(hash, found.is_some());
         Inserted { outcome, evicted }
     }
 
@@ -387,7 +441,7 @@ mod tests {
     fn the_parts_of_the_limit_add_up_to_it() {
         for limit in [8, 9, 15, 1_000, usize::MAX] {
             let cache: Cache<u64, u64> = Cache::builder().entry_limit(limit).shards(8).build();
-            let limits = cache.shards.iter().map(|shard| shard.lock().lru.limit());
+            let limits = cache.shards.iter().map(|shard| shard.lock().engine.limit());
             assert_eq!(cache.n_shards(), 8);
             assert_eq!(limits.sum::<usize>(), limit);
         }
@@ -420,7 +474,7 @@ mod tests {
             cache.insert(key, ());
         }
         for shard in &cache.shards {
-            let len = shard.lock().lru.len();
+            let len = shard.lock().engine.len();
             assert!(
                 (800..1_200).contains(&len),
                 "a shard holds {len} of 8000 keys"

@@ -1,22 +1,20 @@
 //! Exact least-recently-used order, as a state machine without locks, waiting or a clock of its own.
 //!
-//! It is used as it is by [`unsync::Cache`](crate::unsync::Cache), and behind a lock a shard by the shared
-//! `Cache`. User code, namely the `Eq` of keys, runs in [`Lru::find`] and nowhere else, and what leaves is handed
+//! One of the two kinds of [`Engine`](crate::engine::Engine). User code, namely the `Eq` of keys, runs in [`Lru::find`] and nowhere else, and what leaves is handed
 //! to the caller and never dropped here. So a call is: observe the time, find the slot, and then one of the calls
 //! that take what was found and cannot panic half-way.
 
-mod expiry;
 mod slots;
-
-use core::time::Duration;
 
 use equivalent::Equivalent;
 use hashbrown::HashTable;
 use purlin_core::Tick;
 
-use self::expiry::{Expiry, Life};
-pub(crate) use self::slots::Recency;
-use self::slots::Slots;
+use self::slots::{Recency, Slots};
+#[cfg(feature = "std")]
+use crate::engine::Name;
+use crate::engine::{Fresh, SWEEP_BUDGET};
+use crate::expiry::{Expiry, Life, Lifetimes};
 use crate::insertion::{Cause, Evicted, Eviction, Outcome};
 use crate::stats::Stats;
 
@@ -31,54 +29,28 @@ pub(crate) struct Lru<K, V> {
     slots: Slots<Entry<K, V>>,
     weight: usize,
     limit: usize,
-    expiry: Expiry,
+    expiry: Expiry<u32>,
     /// The stamp of the next insertion.
     next_stamp: u64,
-    /// `entries` and `weight` are filled in by [`stats`](Lru::stats).
+    /// `entries` and `weight` are filled in by the engine.
     pub(crate) counts: Stats,
 }
 
 #[derive(Debug)]
-pub(crate) struct Entry<K, V> {
-    pub(crate) key: K,
-    pub(crate) value: V,
+struct Entry<K, V> {
+    key: K,
+    value: V,
     /// Kept so that the table can grow, and an entry be unlisted, without calling the key's `Hash` or `Eq`.
     hash: u64,
     weight: usize,
     /// Names the insertion, and so the value: a slot and a key outlive many.
-    pub(crate) stamp: u64,
+    #[cfg_attr(
+        not(feature = "std"),
+        expect(dead_code, reason = "only walks that let go of the cache ask for it")
+    )]
+    stamp: u64,
     life: Life,
 }
-
-/// An entry to be.
-#[derive(Debug)]
-pub(crate) struct Fresh<K, V> {
-    pub(crate) hash: u64,
-    pub(crate) key: K,
-    pub(crate) value: V,
-    pub(crate) weight: usize,
-    /// Its own, in place of the cache's.
-    pub(crate) time_to_live: Option<Duration>,
-}
-
-/// How long entries live where they do not say so themselves.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Lifetimes {
-    pub(crate) to_live: Option<Duration>,
-    pub(crate) to_idle: Option<Duration>,
-}
-
-impl Lifetimes {
-    /// Whether any of them ends.
-    pub(crate) fn is_any(&self) -> bool {
-        self.to_live.is_some() || self.to_idle.is_some()
-    }
-}
-
-/// Units of expiry work a call does on the side: timers that fire or move down a level. An entry costs at most
-/// one for each level it passes and one to fire, no more than this for any deadline within a century, so calls
-/// that insert keep up with what they inserted.
-const SWEEP_BUDGET: usize = 8;
 
 impl<K, V> Lru<K, V> {
     pub(crate) fn new(limit: usize, lifetimes: Lifetimes) -> Self {
@@ -103,14 +75,6 @@ impl<K, V> Lru<K, V> {
 
     pub(crate) fn limit(&self) -> usize {
         self.limit
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
-        Stats {
-            entries: self.len(),
-            weight: self.weight,
-            ..self.counts
-        }
     }
 
     /// Takes note of the time, and works a little on what has expired.
@@ -230,6 +194,7 @@ impl<K, V> Lru<K, V> {
     }
 
     /// Takes out the entry in a slot if it is still the insertion with this stamp.
+    #[cfg(feature = "std")]
     pub(crate) fn take_stamped(&mut self, at: u32, stamp: u64) -> Option<(K, V)> {
         let is_it = self.slots.get(at).is_some_and(|entry| entry.stamp == stamp);
         is_it.then(|| self.remove(at))
@@ -255,25 +220,56 @@ impl<K, V> Lru<K, V> {
         (core::mem::replace(&mut self.slots, Slots::new()), index)
     }
 
-    /// Slots are numbered from zero to below this.
-    pub(crate) fn end(&self) -> u32 {
-        self.slots.end()
+    /// Keeps the entries of which `keep` is true.
+    pub(crate) fn retain(&mut self, now: Tick, mut keep: impl FnMut(&K, &V) -> bool) {
+        for at in 0..self.slots.end() {
+            let entry = self.entry_at(at, now);
+            if entry.is_some_and(|entry| !keep(&entry.key, &entry.value)) {
+                drop(self.remove(at));
+            }
+        }
+    }
+
+    /// Shows `each` the entries in the next slots, up to `most` of them, among so many slots as a cache may have
+    /// that was once fuller than it is.
+    #[cfg(feature = "std")]
+    pub(crate) fn walk(
+        &self,
+        from: u64,
+        now: Tick,
+        most: usize,
+        mut each: impl FnMut(Name, &K, &V),
+    ) -> Option<u64> {
+        let mut met = 0;
+        let last = from.saturating_add(WALK_SLOTS).min(self.slots.end().into());
+        for at in from..last {
+            if met == most {
+                return Some(at);
+            }
+            // Slots are numbered by 32 bits, and this is one of them.
+            let near = at as u32;
+            if let Some(entry) = self.entry_at(near, now) {
+                let stamp = entry.stamp;
+                each(Name { near, stamp }, &entry.key, &entry.value);
+                met += 1;
+            }
+        }
+        (last < self.slots.end().into()).then_some(last)
+    }
+
+    /// All entries that are not over, newest first.
+    pub(crate) fn iter_living(&self, now: Tick) -> Iter<'_, K, V> {
+        Iter {
+            lru: self,
+            entries: self.slots.iter(),
+            now,
+        }
     }
 
     /// The entry in a slot, if there is one that is not over at `now`.
-    pub(crate) fn entry_at(&self, at: u32, now: Tick) -> Option<&Entry<K, V>> {
+    fn entry_at(&self, at: u32, now: Tick) -> Option<&Entry<K, V>> {
         let entry = self.slots.get(at)?;
         (!self.expiry.is_over_at(&entry.life, now)).then_some(entry)
-    }
-
-    /// Whether an entry is over at `now`.
-    pub(crate) fn is_over(&self, entry: &Entry<K, V>, now: Tick) -> bool {
-        self.expiry.is_over_at(&entry.life, now)
-    }
-
-    /// All entries, newest first, with those that are over.
-    pub(crate) fn iter(&self) -> Recency<'_, Entry<K, V>> {
-        self.slots.iter()
     }
 
     /// The slot, unless its entry is over; then that leaves.
@@ -365,11 +361,43 @@ impl<K, V> Lru<K, V> {
     }
 }
 
+/// How many slots a step of a walk looks at, at most.
+#[cfg(feature = "std")]
+const WALK_SLOTS: u64 = 1024;
+
+/// The entries of an [`Lru`], newest first.
+pub(crate) struct Iter<'a, K, V> {
+    lru: &'a Lru<K, V>,
+    entries: Recency<'a, Entry<K, V>>,
+    now: Tick,
+}
+
+impl<'a, K, V> Iterator for Iter<'a, K, V> {
+    type Item = (&'a K, &'a V);
+
+    fn next(&mut self) -> Option<(&'a K, &'a V)> {
+        let (expiry, now) = (&self.lru.expiry, self.now);
+        let is_there = |(_, entry): &(u32, &Entry<K, V>)| !expiry.is_over_at(&entry.life, now);
+        let (_, entry) = self.entries.find(is_there)?;
+        Some((&entry.key, &entry.value))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, self.entries.size_hint().1)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use core::time::Duration;
+
     use super::*;
 
     impl<K, V> Lru<K, V> {
+        fn iter(&self) -> Recency<'_, Entry<K, V>> {
+            self.slots.iter()
+        }
+
         /// Checks the three invariants.
         fn check(&self) {
             assert!(self.weight <= self.limit);

@@ -1,6 +1,7 @@
 //! The cache for one owner at a time: the same entries, bounds and expiry as the shared one, without its locks,
 //! shards and loading. It needs no `std`.
 
+use alloc::boxed::Box;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
 use core::time::Duration;
@@ -13,17 +14,20 @@ use purlin_core::{MapHasher, SystemClock};
 use crate::builder::Weigher;
 #[cfg(feature = "std")]
 use crate::builder::{Builder, Unlimited};
+use crate::engine::{self, Engine, Fresh};
+use crate::expiry::Lifetimes;
 use crate::insertion::{Evicted, Inserted};
-use crate::lru::{Entry, Fresh, Lifetimes, Lru, Recency};
+use crate::policy::selector::Selector;
 use crate::stats::Stats;
 
-/// A cache with exact least-recently-used order and a hard bound by count or weight.
+/// A cache with a hard bound by count or weight.
 ///
 /// ```
 /// # #[cfg(feature = "std")] {
+/// use purlin_lru_cache::Policy;
 /// use purlin_lru_cache::unsync::Cache;
 ///
-/// let mut cache = Cache::new(2);
+/// let mut cache = Cache::builder().entry_limit(2).policy(Policy::Lru).build_unsync();
 /// cache.insert("a", 1);
 /// cache.insert("b", 2);
 /// assert_eq!(cache.get("a"), Some(&1)); // Now "b" is the oldest.
@@ -50,7 +54,9 @@ pub struct Cache<
     #[cfg(feature = "std")] C = SystemClock,
     #[cfg(not(feature = "std"))] C,
 > {
-    lru: Lru<K, V>,
+    engine: Engine<K, V>,
+    /// There if the policy is adaptive.
+    selector: Option<Box<Selector>>,
     weigher: Option<Weigher<K, V>>,
     hasher: S,
     clock: C,
@@ -73,14 +79,16 @@ impl<K: Hash + Eq, V> Cache<K, V> {
 
 impl<K, V, S, C> Cache<K, V, S, C> {
     pub(crate) fn assemble(
-        lru: Lru<K, V>,
+        engine: Engine<K, V>,
+        selector: Option<Selector>,
         weigher: Option<Weigher<K, V>>,
         hasher: S,
         clock: C,
         lifetimes: Lifetimes,
     ) -> Self {
         Cache {
-            lru,
+            engine,
+            selector: selector.map(Box::new),
             weigher,
             hasher,
             clock,
@@ -90,7 +98,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
 
     /// How many entries there are, with those whose time has come but that no call has met yet.
     pub fn len(&self) -> usize {
-        self.lru.len()
+        self.engine.len()
     }
 
     /// Whether [`len`](Cache::len) is zero.
@@ -100,22 +108,22 @@ impl<K, V, S, C> Cache<K, V, S, C> {
 
     /// The weight of the entries; their number, if they are bounded by that.
     pub fn weight(&self) -> usize {
-        self.lru.weight()
+        self.engine.weight()
     }
 
     /// What the weight never exceeds.
     pub fn capacity(&self) -> usize {
-        self.lru.limit()
+        self.engine.limit()
     }
 
     /// What was counted until now.
     pub fn stats(&self) -> Stats {
-        self.lru.stats()
+        self.engine.stats()
     }
 
     /// Drops all entries, and gives their memory back.
     pub fn clear(&mut self) {
-        drop(self.lru.clear());
+        drop(self.engine.clear());
     }
 }
 
@@ -125,15 +133,19 @@ where
     S: BuildHasher,
     C: Clock,
 {
-    /// The value of a key, which becomes the newest. O(1).
+    /// The value of a key, and a use of it. O(1).
     pub fn get<Q>(&mut self, key: &Q) -> Option<&V>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let mut gone = Evicted::new();
-        self.lru.observe(self.now(), &mut gone);
-        let found = self.lru.find(self.hasher.hash_one(key), key);
-        self.lru.lookup(found, &mut gone)
+        self.engine.observe(self.now(), &mut gone);
+        let hash = self.hasher.hash_one(key);
+        let found = self.engine.find(hash, key);
+        if found.is_some() && self.engine.has_evicted() {
+            self.adapt(hash, true);
+        }
+        self.engine.lookup(found, &mut gone)
     }
 
     /// The value of a key, without counting as a use. It changes nothing at all: other than by `get`, a value that
@@ -142,8 +154,8 @@ where
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let found = self.lru.find(self.hasher.hash_one(key), key);
-        self.lru.peek(found, self.now())
+        let found = self.engine.find(self.hasher.hash_one(key), key);
+        self.engine.peek(found, self.now())
     }
 
     /// Whether a key has a value, without counting as a use.
@@ -154,7 +166,7 @@ where
         self.peek(key).is_some()
     }
 
-    /// Stores a value as the newest, in place of any older one of its key. O(1) for each entry that leaves.
+    /// Stores a value, in place of any older one of its key. O(1) for each entry that leaves.
     ///
     /// See [`Outcome`](crate::Outcome) for when it is not stored.
     pub fn insert(&mut self, key: K, value: V) -> Inserted<K, V> {
@@ -182,41 +194,31 @@ where
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let mut gone = Evicted::new();
-        self.lru.observe(self.now(), &mut gone);
-        let found = self.lru.find(self.hasher.hash_one(key), key);
-        self.lru.take(found, &mut gone)
+        self.engine.observe(self.now(), &mut gone);
+        let found = self.engine.find(self.hasher.hash_one(key), key);
+        self.engine.take(found, &mut gone)
     }
 
-    /// Takes the least recently used entry out.
+    /// Takes out the entry that is next to leave: the least recently used with [`Policy::Lru`](crate::Policy::Lru),
+    /// otherwise the one that a set, of those that have more than others, can best do without.
     pub fn pop_oldest(&mut self) -> Option<(K, V)> {
         let mut gone = Evicted::new();
-        self.lru.observe(self.now(), &mut gone);
-        self.lru.take_oldest(&mut gone)
+        self.engine.observe(self.now(), &mut gone);
+        self.engine.take_oldest(&mut gone)
     }
 
     /// Keeps the entries of which `keep` is true. O(n).
     ///
     /// If `keep` panics, the entries it refused before are gone and the others are there.
-    pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
+    pub fn retain(&mut self, keep: impl FnMut(&K, &V) -> bool) {
         let now = self.now();
-        for at in 0..self.lru.end() {
-            let Some(entry) = self.lru.entry_at(at, now) else {
-                continue;
-            };
-            if !keep(&entry.key, &entry.value) {
-                let stamp = entry.stamp;
-                drop(self.lru.take_stamped(at, stamp));
-            }
-        }
+        self.engine.retain(now, keep);
     }
 
-    /// The entries, newest first, without counting as a use.
+    /// The entries, without counting as a use: newest first with [`Policy::Lru`](crate::Policy::Lru), in no
+    /// particular order otherwise.
     pub fn iter(&self) -> Iter<'_, K, V> {
-        Iter {
-            lru: &self.lru,
-            entries: self.lru.iter(),
-            now: self.now(),
-        }
+        Iter(self.engine.iter(self.now()))
     }
 
     /// Drops entries whose time has come, with at most `budget` units of work: an entry dropped, or a timer moved.
@@ -225,16 +227,16 @@ where
     /// Each call does a little of this on the side. It is for a cache that may lie unused for long.
     pub fn sweep(&mut self, budget: usize) -> bool {
         let mut gone = Evicted::new();
-        self.lru.observe(self.now(), &mut gone);
-        self.lru.sweep(budget, &mut gone)
+        self.engine.observe(self.now(), &mut gone);
+        self.engine.sweep(budget, &mut gone)
     }
 
     fn store(&mut self, key: K, value: V, time_to_live: Option<Duration>) -> Inserted<K, V> {
         let hash = self.hasher.hash_one(&key);
         let weight = self.weigher.as_ref().map_or(1, |weigh| weigh(&key, &value));
         let mut evicted = Evicted::new();
-        self.lru.observe(self.now(), &mut evicted);
-        let found = self.lru.find(hash, &key);
+        self.engine.observe(self.now(), &mut evicted);
+        let found = self.engine.find(hash, &key);
         let fresh = Fresh {
             hash,
             key,
@@ -242,8 +244,22 @@ where
             weight,
             time_to_live,
         };
-        let outcome = self.lru.put(found, fresh, &mut evicted);
+        let outcome = self.engine.put(found, fresh, &mut evicted);
+        self.adapt(hash, found.is_some());
         Inserted { outcome, evicted }
+    }
+
+    /// Lets the policy learn from a request.
+    fn adapt(&mut self, hash: u64, hit: bool) {
+        let Some(selector) = &mut self.selector else {
+            return;
+        };
+        if selector.samples(hash) && selector.note(hash, hit) {
+            self.engine.set_arm(selector.arm());
+            if self.weigher.is_some() {
+                selector.resize(self.engine.len());
+            }
+        }
     }
 
     fn now(&self) -> Tick {
@@ -265,24 +281,18 @@ impl<K, V, S, C> fmt::Debug for Cache<K, V, S, C> {
     }
 }
 
-/// The entries of a [`Cache`], newest first.
-pub struct Iter<'a, K, V> {
-    lru: &'a Lru<K, V>,
-    entries: Recency<'a, Entry<K, V>>,
-    now: Tick,
-}
+/// The entries of a [`Cache`].
+pub struct Iter<'a, K, V>(engine::Iter<'a, K, V>);
 
 impl<'a, K, V> Iterator for Iter<'a, K, V> {
     type Item = (&'a K, &'a V);
 
     fn next(&mut self) -> Option<(&'a K, &'a V)> {
-        let (lru, now) = (self.lru, self.now);
-        let (_, entry) = self.entries.find(|(_, entry)| !lru.is_over(entry, now))?;
-        Some((&entry.key, &entry.value))
+        self.0.next()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (0, self.entries.size_hint().1)
+        self.0.size_hint()
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use purlin_core::{CacheStore, Clock, ManualClock, MapHasher, Meter, SystemClock};
 use purlin_lru_cache::{
-    Builder, Cache, Cause, Equivalent, Evicted, Eviction, Inserted, Outcome, Stats, unsync,
+    Builder, Cache, Cause, Equivalent, Evicted, Eviction, Inserted, Outcome, Policy, Stats, unsync,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 
@@ -58,7 +58,7 @@ fn keys_are_found_by_borrowed_and_by_equivalent_forms() {
 
 #[test]
 fn an_insert_says_what_became_of_the_entry_and_who_left() {
-    let cache = Cache::new(2);
+    let cache = Cache::builder().entry_limit(2).policy(Policy::Lru).build();
     assert_eq!(cache.insert("a", 1).outcome, Outcome::New);
     assert_eq!(
         cache.insert("a", 2).outcome,
@@ -115,6 +115,7 @@ fn an_entry_that_is_too_heavy_is_given_back_and_its_predecessor_removed() {
 fn a_heavy_entry_evicts_as_many_of_the_oldest_as_it_needs() {
     let cache = Cache::builder()
         .weight_limit(10, |_: &u8, value: &usize| *value)
+        .policy(Policy::Lru)
         .build();
     for key in 0..5 {
         cache.insert(key, 2);
@@ -130,6 +131,7 @@ fn a_heavy_entry_evicts_as_many_of_the_oldest_as_it_needs() {
 fn an_entry_without_weight_is_free_and_leaves_in_its_turn() {
     let mut cache = unsync::Cache::builder()
         .weight_limit(1, |_: &u8, value: &usize| *value)
+        .policy(Policy::Lru)
         .build_unsync();
     for key in 0..100 {
         cache.insert(key, 0);
@@ -143,7 +145,10 @@ fn an_entry_without_weight_is_free_and_leaves_in_its_turn() {
 
 #[test]
 fn peeking_and_walking_are_no_uses() {
-    let mut cache = unsync::Cache::new(2);
+    let mut cache = unsync::Cache::builder()
+        .entry_limit(2)
+        .policy(Policy::Lru)
+        .build_unsync();
     cache.insert("a", 1);
     cache.insert("b", 2);
     assert_eq!(cache.peek("a"), Some(&1));

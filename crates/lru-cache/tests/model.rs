@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 #[cfg(feature = "std")]
 use purlin_lru_cache::Cache;
-use purlin_lru_cache::{Builder, Cause, Inserted, Outcome, unsync};
+use purlin_lru_cache::{Builder, Cause, Inserted, Outcome, Policy, unsync};
 
 /// Times are whole steps, and lifetimes end half a step before one. So what is over is over by more than a tick of
 /// the timer wheel, and a sweep must find it.
@@ -76,6 +76,16 @@ fn settings() -> impl Strategy<Value = Settings> {
             time_to_idle,
         },
     )
+}
+
+fn policies() -> impl Strategy<Value = Policy> {
+    prop_oneof![
+        Just(Policy::Adaptive),
+        Just(Policy::Lru),
+        Just(Policy::S3Fifo),
+        Just(Policy::Fifo),
+        Just(Policy::Lfu),
+    ]
 }
 
 /// So many steps less a half, zero for none, and forever for the most.
@@ -338,8 +348,12 @@ subject!(unsync::Cache<u8, Value, Hasher, HandClock>, in_order: true, |(&key, va
 #[cfg(feature = "std")]
 subject!(Cache<u8, Value, Hasher, HandClock>, in_order: false, |(key, value): (u8, Value)| (key, value.id));
 
-fn unsync(settings: &Settings, clock: &HandClock) -> unsync::Cache<u8, Value, Hasher, HandClock> {
-    let builder = Builder::with_clock(clock.clone());
+fn unsync(
+    settings: &Settings,
+    clock: &HandClock,
+    policy: Policy,
+) -> unsync::Cache<u8, Value, Hasher, HandClock> {
+    let builder = Builder::with_clock(clock.clone()).policy(policy);
     if settings.by_weight {
         let builder = builder.weight_limit(settings.capacity, |_, value: &Value| value.weight);
         with_lifetimes(builder, settings).build_unsync()
@@ -354,8 +368,11 @@ fn shared(
     settings: &Settings,
     clock: &HandClock,
     n_shards: usize,
+    policy: Policy,
 ) -> Cache<u8, Value, Hasher, HandClock> {
-    let builder = Builder::with_clock(clock.clone()).shards(n_shards);
+    let builder = Builder::with_clock(clock.clone())
+        .shards(n_shards)
+        .policy(policy);
     if settings.by_weight {
         let builder = builder.weight_limit(settings.capacity, |_, value: &Value| value.weight);
         with_lifetimes(builder, settings).build()
@@ -392,6 +409,51 @@ fn done(inserted: Inserted<u8, Value>) -> Done {
         is_stored,
         previous: inserted.into_previous().map(|value| value.id),
         evicted,
+    }
+}
+
+/// A cache whose walks are in no particular order.
+struct Unordered<T>(T);
+
+impl<T: Subject> Subject for Unordered<T> {
+    fn get(&mut self, key: u8) -> Option<u32> {
+        self.0.get(key)
+    }
+    fn peek(&self, key: u8) -> Option<u32> {
+        self.0.peek(key)
+    }
+    fn insert(&mut self, key: u8, value: Value) -> Inserted<u8, Value> {
+        self.0.insert(key, value)
+    }
+    fn insert_for(&mut self, key: u8, value: Value, lasts: Duration) -> Inserted<u8, Value> {
+        self.0.insert_for(key, value, lasts)
+    }
+    fn remove(&mut self, key: u8) -> Option<u32> {
+        self.0.remove(key)
+    }
+    fn retain(&mut self, remainder: u8) {
+        self.0.retain(remainder);
+    }
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+    fn sweep(&mut self, budget: usize) -> bool {
+        self.0.sweep(budget)
+    }
+    fn contents(&self) -> Vec<(u8, u32)> {
+        self.0.contents()
+    }
+    fn in_order(&self) -> bool {
+        false
+    }
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn weight(&self) -> usize {
+        self.0.weight()
+    }
+    fn counts(&self) -> Counts {
+        self.0.counts()
     }
 }
 
@@ -517,30 +579,57 @@ fn never_lie(mut subject: impl Subject, clock: &HandClock, settings: &Settings, 
     }
 }
 
+/// The settings with room for all that the operations store.
+fn roomy(settings: Settings) -> Settings {
+    Settings {
+        capacity: if settings.capacity == 0 {
+            0
+        } else {
+            usize::MAX
+        },
+        by_weight: false,
+        ..settings
+    }
+}
+
 proptest! {
+    #[test]
+    fn where_all_fit_every_policy_agrees_with_the_naive_cache(settings in settings(), ops in ops(), policy in policies()) {
+        let (clock, settings) = (HandClock::default(), roomy(settings));
+        let subject = Unordered(unsync(&settings, &clock, policy));
+        agree(subject, &clock, settings, &ops);
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn where_all_fit_every_policy_of_the_shared_cache_agrees_with_the_naive_one(settings in settings(), ops in ops(), policy in policies(), shards in 1usize..9) {
+        let (clock, settings) = (HandClock::default(), roomy(settings));
+        agree(shared(&settings, &clock, shards, policy), &clock, settings, &ops);
+    }
+
     #[test]
     fn the_unsync_cache_agrees_with_the_naive_one(settings in settings(), ops in ops()) {
         let clock = HandClock::default();
-        agree(unsync(&settings, &clock), &clock, settings, &ops);
+        agree(unsync(&settings, &clock, Policy::Lru), &clock, settings, &ops);
     }
 
     #[cfg(feature = "std")]
     #[test]
     fn the_shared_cache_with_one_shard_agrees_with_the_naive_one(settings in settings(), ops in ops()) {
         let clock = HandClock::default();
-        agree(shared(&settings, &clock, 1), &clock, settings, &ops);
+        agree(shared(&settings, &clock, 1, Policy::Lru), &clock, settings, &ops);
     }
 
     #[test]
-    fn the_unsync_cache_never_answers_what_is_over_and_keeps_its_bound(settings in settings(), ops in ops()) {
+    fn the_unsync_cache_never_answers_what_is_over_and_keeps_its_bound(settings in settings(), ops in ops(), policy in policies()) {
         let clock = HandClock::default();
-        never_lie(unsync(&settings, &clock), &clock, &settings, &ops);
+        never_lie(unsync(&settings, &clock, policy), &clock, &settings, &ops);
     }
 
     #[cfg(feature = "std")]
     #[test]
-    fn the_shared_cache_never_answers_what_is_over_and_keeps_its_bound(settings in settings(), ops in ops(), shards in 1usize..9) {
+    fn the_shared_cache_never_answers_what_is_over_and_keeps_its_bound(settings in settings(), ops in ops(), shards in 1usize..9, policy in policies()) {
         let clock = HandClock::default();
-        never_lie(shared(&settings, &clock, shards), &clock, &settings, &ops);
+        never_lie(shared(&settings, &clock, shards, policy), &clock, &settings, &ops);
     }
 }

@@ -5,8 +5,8 @@ use core::hash::{BuildHasher, Hash};
 use purlin_core::Clock;
 
 use super::Cache;
+use crate::engine::Name;
 use crate::insertion::Evicted;
-use crate::lru::Entry;
 
 /// # Walks
 impl<K, V, S, C> Cache<K, V, S, C>
@@ -39,22 +39,22 @@ where
         let mut position = Position::default();
         loop {
             let mut refused = Vec::new();
-            let batch = self.batch(&mut position, Walk::Judging, |slot, entry| {
-                (slot, entry.stamp, entry.key.clone(), entry.value.clone())
+            let batch = self.batch(&mut position, Walk::Judging, |name, key, value| {
+                (name, key.clone(), value.clone())
             });
             let Some((shard_idx, batch)) = batch else {
                 return;
             };
-            for (slot, stamp, key, value) in batch {
+            for (name, key, value) in batch {
                 if !keep(&key, &value) {
-                    refused.push((slot, stamp));
+                    refused.push(name);
                 }
             }
             // Declared first, so dropped after the lock.
             let mut removed = Vec::with_capacity(refused.len());
             let mut contents = self.shards[shard_idx].lock();
-            for (slot, stamp) in refused {
-                removed.extend(contents.lru.take_stamped(slot, stamp));
+            for name in refused {
+                removed.extend(contents.engine.take_named(name));
             }
         }
     }
@@ -64,7 +64,7 @@ where
         &self,
         position: &mut Position,
         walk: Walk,
-        copy: impl Fn(u32, &Entry<K, V>) -> T,
+        copy: impl Fn(Name, &K, &V) -> T,
     ) -> Option<(usize, Vec<T>)> {
         let shard_idx = position.shard_idx;
         let shard = self.shards.get(shard_idx)?;
@@ -72,38 +72,28 @@ where
         let mut batch = Vec::with_capacity(BATCH);
         let mut gone = Evicted::new();
         let mut contents = shard.lock();
-        contents.lru.observe(now, &mut gone);
-        if position.slot == 0 && walk == Walk::Judging {
+        contents.engine.observe(now, &mut gone);
+        if position.at == 0 && walk == Walk::Judging {
             contents.flights.overtake_all();
         }
-        let end = contents
-            .lru
-            .end()
-            .min(position.slot.saturating_add(BATCH_SLOTS));
-        for slot in position.slot..end {
-            position.slot = slot + 1;
-            if let Some(entry) = contents.lru.entry_at(slot, now) {
-                batch.push(copy(slot, entry));
-                if batch.len() == BATCH {
-                    break;
-                }
-            }
-        }
-        if position.slot >= contents.lru.end() {
-            *position = Position {
+        let next = contents
+            .engine
+            .walk(position.at, now, BATCH, |name, key, value| {
+                batch.push(copy(name, key, value));
+            });
+        *position = match next {
+            Some(at) => Position { shard_idx, at },
+            None => Position {
                 shard_idx: shard_idx + 1,
-                slot: 0,
-            };
-        }
+                at: 0,
+            },
+        };
         Some((shard_idx, batch))
     }
 }
 
-/// How many entries are cloned under one lock, at most.
+/// How many entries are cloned under one lock, or some more if their hashes are equal.
 const BATCH: usize = 64;
-
-/// How many slots are looked at under one lock, at most, in a cache that was once fuller than it is.
-const BATCH_SLOTS: u32 = 1024;
 
 /// What a walk is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -117,7 +107,8 @@ enum Walk {
 #[derive(Debug, Default)]
 struct Position {
     shard_idx: usize,
-    slot: u32,
+    /// In the engine's own terms; zero is the start.
+    at: u64,
 }
 
 /// Clones of the entries of a [`Cache`].
@@ -141,7 +132,7 @@ where
             if let Some(entry) = self.batch.next() {
                 return Some(entry);
             }
-            let copy = |_, entry: &Entry<K, V>| (entry.key.clone(), entry.value.clone());
+            let copy = |_, key: &K, value: &V| (key.clone(), value.clone());
             let (_, batch) = self.cache.batch(&mut self.position, Walk::Reading, copy)?;
             self.batch = batch.into_iter();
         }

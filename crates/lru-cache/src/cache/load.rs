@@ -10,9 +10,9 @@ use purlin_core::Clock;
 use purlin_core::sync::Arc;
 
 use super::Cache;
+use crate::engine::Fresh;
 use crate::flight::{Arrival, Boarding, FIRST_PILOT, Flight, Landing, SharedError, Ticket};
 use crate::insertion::Evicted;
-use crate::lru::Fresh;
 
 /// # Loading
 ///
@@ -204,9 +204,9 @@ where
         let started = Arc::new(Flight::new(key.to_owned(), now));
         let mut gone = Evicted::new();
         let mut contents = self.shard(hash).lock();
-        contents.lru.observe(now, &mut gone);
-        let found = contents.lru.find(hash, key);
-        if let Some(value) = contents.lru.lookup_again(found, &mut gone) {
+        contents.engine.observe(now, &mut gone);
+        let found = contents.engine.find(hash, key);
+        if let Some(value) = contents.engine.lookup_again(found, &mut gone) {
             return Departure::Found(value.clone());
         }
         let Some(flight) = contents.flights.find(hash, key).map(Arc::clone) else {
@@ -216,7 +216,7 @@ where
         };
         match Flight::board(&flight, now, self.patience) {
             Boarding::Passenger(ticket) => {
-                contents.lru.counts.load_waits += 1;
+                contents.engine.counts().load_waits += 1;
                 Departure::Passenger(ticket)
             }
             Boarding::Pilot(pilot) => {
@@ -314,9 +314,9 @@ where
         let mut gone = Evicted::new();
         let _outcome;
         let mut contents = self.cache.shard(self.hash).lock();
-        contents.lru.counts.loads += 1;
-        contents.lru.observe(now, &mut gone);
-        let found = contents.lru.find(self.hash, &key);
+        contents.engine.counts().loads += 1;
+        contents.engine.observe(now, &mut gone);
+        let found = contents.engine.find(self.hash, &key);
         if contents.flights.unlist(self.hash, &self.flight) {
             let fresh = Fresh {
                 hash: self.hash,
@@ -325,15 +325,17 @@ where
                 weight,
                 time_to_live: None,
             };
-            _outcome = contents.lru.put(found, fresh, &mut gone);
+            _outcome = contents.engine.put(found, fresh, &mut gone);
         }
+        drop(contents);
+        self.cache.adapt(self.hash, found.is_some());
     }
 
     /// Ends the load without a value, unless another pilot has followed, whose load it is now.
     fn fail(&mut self, landing: Landing<V>) {
         self.is_over = true;
         let mut contents = self.cache.shard(self.hash).lock();
-        contents.lru.counts.load_failures += 1;
+        contents.engine.counts().load_failures += 1;
         let is_ours = self.flight.is_flown_by(self.pilot);
         if is_ours {
             contents.flights.unlist(self.hash, &self.flight);

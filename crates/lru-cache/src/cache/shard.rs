@@ -2,8 +2,8 @@ use core::ops::{Deref, DerefMut};
 
 use purlin_core::sync::{Mutex, MutexGuard};
 
+use crate::engine::Engine;
 use crate::flight::Flights;
-use crate::lru::{Lifetimes, Lru};
 use crate::reentry::Inside;
 
 /// One part of a cache, with a lock of its own. Aligned so that no two locks share a line, nor the pair of lines
@@ -18,15 +18,15 @@ pub(super) struct Shard<K, V> {
 /// neither while its value is on the way from one to the other.
 #[derive(Debug)]
 pub(super) struct Contents<K, V> {
-    pub(super) lru: Lru<K, V>,
+    pub(super) engine: Engine<K, V>,
     pub(super) flights: Flights<K, V>,
 }
 
 impl<K, V> Shard<K, V> {
-    pub(super) fn new(limit: usize, lifetimes: Lifetimes) -> Self {
+    pub(super) fn new(engine: Engine<K, V>) -> Self {
         Shard {
             contents: Mutex::new(Contents {
-                lru: Lru::new(limit, lifetimes),
+                engine,
                 flights: Flights::new(),
             }),
         }

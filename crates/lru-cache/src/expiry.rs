@@ -7,25 +7,39 @@ use purlin_timer_wheel::{TimerId, Wheel};
 
 /// The time a set of entries lives in: what it is now, how long they last, and a wheel that finds the dead.
 ///
-/// An entry's own deadline decides whether it is over, to the nanosecond. The wheel only finds the slots worth
+/// An entry's own deadline decides whether it is over, to the nanosecond. The wheel only finds the entries worth
 /// looking at, so it may be coarser, and may come late.
-pub(super) struct Expiry {
+pub(crate) struct Expiry<N> {
     /// The latest tick seen. Time never goes back behind it: a clock that steps back stands still here until it
     /// has caught up, so what was over once stays over.
     latest: Tick,
     time_to_live: Option<Duration>,
     time_to_idle: Option<Duration>,
-    /// Slots by deadline. None until the first entry that has one, so that a cache without expiry pays nothing.
-    wheel: Option<Wheel<u32>>,
+    /// Names of entries by deadline. None until the first entry that has one, so that a cache without expiry pays nothing.
+    wheel: Option<Wheel<N>>,
     /// Whether the wheel has fired everything due at `latest`.
     caught_up: bool,
-    /// Slots whose timers fired in the sweep under way; empty between calls, and kept for its memory.
-    due: Vec<u32>,
+    /// Names whose timers fired in the sweep under way; empty between calls, and kept for its memory.
+    due: Vec<N>,
+}
+
+/// How long entries live where they do not say so themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lifetimes {
+    pub(crate) to_live: Option<Duration>,
+    pub(crate) to_idle: Option<Duration>,
+}
+
+impl Lifetimes {
+    /// Whether any of them ends.
+    pub(crate) fn is_any(&self) -> bool {
+        self.to_live.is_some() || self.to_idle.is_some()
+    }
 }
 
 /// How long one entry lives.
 #[derive(Debug)]
-pub(super) struct Life {
+pub(crate) struct Life {
     /// The end of its time to live; `Tick::MAX` for never.
     dies_at: Tick,
     /// The end of its time to idle, moved on by each use; `Tick::MAX` for never.
@@ -38,8 +52,8 @@ pub(super) struct Life {
 /// more levels and find the dead no sooner than the next call does.
 const WHEEL_TICK_BITS: u32 = 20;
 
-impl Expiry {
-    pub(super) fn new(time_to_live: Option<Duration>, time_to_idle: Option<Duration>) -> Self {
+impl<N: Copy> Expiry<N> {
+    pub(crate) fn new(time_to_live: Option<Duration>, time_to_idle: Option<Duration>) -> Self {
         Expiry {
             latest: Tick::ZERO,
             time_to_live,
@@ -52,7 +66,7 @@ impl Expiry {
 
     /// Takes note of the time.
     #[inline]
-    pub(super) fn observe(&mut self, now: Tick) {
+    pub(crate) fn observe(&mut self, now: Tick) {
         if now > self.latest {
             // Within one tick of the wheel nothing new can fire.
             self.caught_up &= wheel_tick(now) == wheel_tick(self.latest);
@@ -62,12 +76,12 @@ impl Expiry {
 
     /// Whether a sweep would find work, as far as is known without looking.
     #[inline]
-    pub(super) fn is_behind(&self) -> bool {
+    pub(crate) fn is_behind(&self) -> bool {
         !self.caught_up && self.wheel.is_some()
     }
 
     /// A new life, from now on, for an entry with this time to live of its own, or none of its own.
-    pub(super) fn begin(&self, own_time_to_live: Option<Duration>) -> Life {
+    pub(crate) fn begin(&self, own_time_to_live: Option<Duration>) -> Life {
         let end =
             |lasts: Option<Duration>| lasts.map_or(Tick::MAX, |lasts| self.latest.after(lasts));
         Life {
@@ -79,26 +93,26 @@ impl Expiry {
 
     /// Prolongs a life because its entry was used.
     #[inline]
-    pub(super) fn prolong(&self, life: &mut Life) {
+    pub(crate) fn prolong(&self, life: &mut Life) {
         if let Some(lasts) = self.time_to_idle {
             life.idle_at = self.latest.after(lasts);
         }
     }
 
     #[inline]
-    pub(super) fn is_over(&self, life: &Life) -> bool {
+    pub(crate) fn is_over(&self, life: &Life) -> bool {
         let deadline = life.deadline();
         deadline <= self.latest && deadline != Tick::MAX
     }
 
     /// Whether a life is over at `now`, or already at the latest tick seen.
-    pub(super) fn is_over_at(&self, life: &Life, now: Tick) -> bool {
+    pub(crate) fn is_over_at(&self, life: &Life, now: Tick) -> bool {
         let deadline = life.deadline();
         deadline <= self.latest.max(now) && deadline != Tick::MAX
     }
 
-    /// Sees to it that the wheel names slot `at` once `life` is over. A timer that life already has is moved.
-    pub(super) fn arm(&mut self, at: u32, life: &mut Life) {
+    /// Sees to it that the wheel names an entry once its life is over. A timer that life already has is moved.
+    pub(crate) fn arm(&mut self, name: N, life: &mut Life) {
         let deadline = life.deadline();
         if deadline == Tick::MAX {
             self.disarm(life);
@@ -111,25 +125,25 @@ impl Expiry {
         let fires_at = wheel_tick(deadline) + 1;
         match life.timer {
             Some(timer) if wheel.reschedule(timer, fires_at) => {}
-            Some(_) | None => life.timer = Some(wheel.insert(fires_at, at)),
+            Some(_) | None => life.timer = Some(wheel.insert(fires_at, name)),
         }
     }
 
     /// Forgets the timer of a life that ends otherwise.
-    pub(super) fn disarm(&mut self, life: &mut Life) {
+    pub(crate) fn disarm(&mut self, life: &mut Life) {
         if let (Some(timer), Some(wheel)) = (life.timer.take(), &mut self.wheel) {
             wheel.cancel(timer);
         }
     }
 
-    /// Lets the wheel do `budget` units of work and returns the slots that it names; give the vector back to
+    /// Lets the wheel do `budget` units of work and returns the entries that it names; give the vector back to
     /// [`swept`](Self::swept). Their timers are gone.
-    pub(super) fn sweep(&mut self, budget: usize) -> Vec<u32> {
+    pub(crate) fn sweep(&mut self, budget: usize) -> Vec<N> {
         let mut due = core::mem::take(&mut self.due);
         self.caught_up = match &mut self.wheel {
             Some(wheel) => {
                 let now = wheel_tick(self.latest);
-                wheel.advance(now, budget, |at| due.push(at)).caught_up
+                wheel.advance(now, budget, |name| due.push(name)).caught_up
             }
             None => true,
         };
@@ -137,29 +151,32 @@ impl Expiry {
     }
 
     /// Ends a sweep.
-    pub(super) fn swept(&mut self, mut due: Vec<u32>) {
+    pub(crate) fn swept(&mut self, mut due: Vec<N>) {
         due.clear();
         self.due = due;
     }
 
     /// Forgets all timers; time stays.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.wheel = None;
         self.caught_up = true;
     }
 
-    pub(super) fn is_caught_up(&self) -> bool {
+    pub(crate) fn is_caught_up(&self) -> bool {
         self.caught_up
     }
 
     /// Checks that an entry has a timer exactly if it has a deadline, and that the timer finds it in time.
     #[cfg(test)]
-    pub(super) fn check(&self, at: u32, life: &Life) {
+    pub(crate) fn check(&self, name: N, life: &Life)
+    where
+        N: PartialEq + fmt::Debug,
+    {
         match (life.timer, &self.wheel) {
             (None, _) => assert_eq!(life.deadline(), Tick::MAX),
             (Some(timer), Some(wheel)) => {
                 assert_ne!(life.deadline(), Tick::MAX);
-                assert_eq!(wheel.get(timer), Some(&at));
+                assert_eq!(wheel.get(timer), Some(&name));
                 assert!(wheel.deadline(timer) <= Some(wheel_tick(life.deadline()) + 1));
             }
             (Some(_), None) => panic!("a timer without a wheel"),
@@ -168,17 +185,31 @@ impl Expiry {
 }
 
 impl Life {
+    /// Without a deadline.
+    pub(crate) fn endless() -> Self {
+        Life {
+            dies_at: Tick::MAX,
+            idle_at: Tick::MAX,
+            timer: None,
+        }
+    }
+
+    /// Whether it has a deadline.
+    pub(crate) fn is_mortal(&self) -> bool {
+        self.deadline() != Tick::MAX
+    }
+
     fn deadline(&self) -> Tick {
         self.dies_at.min(self.idle_at)
     }
 
     /// Hands the timer on to the life that takes this one's slot.
-    pub(super) fn succeed(&mut self, before: &mut Life) {
+    pub(crate) fn succeed(&mut self, before: &mut Life) {
         self.timer = before.timer.take();
     }
 
     /// Takes note that the timer has fired.
-    pub(super) fn fired(&mut self) {
+    pub(crate) fn fired(&mut self) {
         self.timer = None;
     }
 }
@@ -187,7 +218,7 @@ fn wheel_tick(tick: Tick) -> u64 {
     tick.as_nanos() >> WHEEL_TICK_BITS
 }
 
-impl fmt::Debug for Expiry {
+impl<N> fmt::Debug for Expiry<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Expiry")
             .field("latest", &self.latest)

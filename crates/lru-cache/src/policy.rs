@@ -1,0 +1,118 @@
+//! What to keep, without the keys and values themselves: state machines over hashes, deterministic from a seed.
+//!
+//! A cache is cut into sets of a few dozen entries, and everything a policy decides it decides within one [`set`]:
+//! who is a newcomer on probation (the window), who has proved itself (main), who was thrown out lately (the
+//! ghosts), and who has to leave. How it decides is an [`arm`]: a handful of parameters of one mechanism, among them
+//! exact least recently used, S3-FIFO, TinyLFU and LIRS as far as they fit in a set.
+//!
+//! No arm is best for all loads. So a sample of the keys also runs through a [`shadow`] for each arm, a small cache
+//! of hashes alone, and the [`selector`] moves the real cache to an arm once it is ahead by more than chance.
+
+use core::error::Error;
+use core::fmt;
+use core::str::FromStr;
+
+use self::arm::Arm;
+
+pub(crate) mod arm;
+pub(crate) mod selector;
+pub(crate) mod set;
+mod shadow;
+mod sketch;
+
+/// How a cache chooses what to keep.
+///
+/// It can be named in configuration: by [`FromStr`] and [`Display`](fmt::Display) each is its name in lower case, as
+/// in `s3-fifo`.
+///
+/// ```
+/// use purlin_lru_cache::Policy;
+///
+/// assert_eq!("s3-fifo".parse(), Ok(Policy::S3Fifo));
+/// assert_eq!(Policy::default().to_string(), "adaptive");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Policy {
+    /// Finds out what suits the load, and changes with it: a sample of the keys also runs through small caches
+    /// without values, one for each way to choose, and the cache goes the way of the best. Of a small cache, which
+    /// has few keys to show, up to each request is sampled.
+    #[default]
+    Adaptive,
+    /// Exactly the least recently used entry of the shard leaves. Anybody can say what it holds, and a scan flushes
+    /// it. Costs the most memory.
+    Lru,
+    /// Entries that are not used again soon leave soon, and do not push out those that are (Yang et al., 2023).
+    S3Fifo,
+    /// The oldest entry of a set leaves, however much it is used.
+    Fifo,
+    /// An entry is kept if it was asked for oftener lately than the one it would push out (TinyLFU, Einziger et al.,
+    /// 2017). For loads that stay the same.
+    Lfu,
+}
+
+impl Policy {
+    /// All of them, under their names.
+    const NAMES: [(Policy, &str); 5] = [
+        (Policy::Adaptive, "adaptive"),
+        (Policy::Lru, "lru"),
+        (Policy::S3Fifo, "s3-fifo"),
+        (Policy::Fifo, "fifo"),
+        (Policy::Lfu, "lfu"),
+    ];
+
+    /// How sets decide under it, to begin with. None for exact order, which needs no sets.
+    pub(crate) fn first_arm(self) -> Option<Arm> {
+        match self {
+            Policy::Lru => None,
+            Policy::Adaptive => Some(Arm::CHOICES[Arm::FIRST_IDX]),
+            Policy::S3Fifo => Some(Arm::S3),
+            Policy::Fifo => Some(Arm::FIFO),
+            Policy::Lfu => Some(Arm::TINY_LFU),
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = Policy::NAMES.iter().find(|(policy, _)| policy == self);
+        let (_, name) = named.expect("every policy has a name");
+        f.pad(name)
+    }
+}
+
+impl FromStr for Policy {
+    type Err = ParsePolicyError;
+
+    fn from_str(name: &str) -> Result<Self, ParsePolicyError> {
+        let named = Policy::NAMES.iter().find(|(_, its)| *its == name);
+        named.map(|(policy, _)| *policy).ok_or(ParsePolicyError(()))
+    }
+}
+
+/// A name that no [`Policy`] has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParsePolicyError(());
+
+impl fmt::Display for ParsePolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a policy: expected one of ")?;
+        for (n, (_, name)) in Policy::NAMES.iter().enumerate() {
+            let comma = if n == 0 { "" } else { ", " };
+            write!(f, "{comma}{name}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for ParsePolicyError {}
+
+/// A hash as sets have it: 32 bits, of which the highest choose the set and the lowest are the tag. Mixed apart
+/// from what chooses a shard, so that the keys of one shard still fill all of its sets.
+#[inline]
+pub(crate) fn short_hash(hash: u64) -> u32 {
+    ((hash ^ (hash >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+use alloc::collections::BTreeSet;
+use core::time::Duration;
+
+use super::*;
+use crate::policy::Policy;
+
+impl<K, V> Sets<K, V> {
+    /// Checks the three invariants.
+    fn check(&mut self) {
+        assert!(self.weight <= self.limit);
+        assert!(self.groups.is_empty() || self.groups.len().is_power_of_two());
+        let (mut len, mut weight) = (0, 0);
+        for set in 0..self.groups.len() {
+            for at in 0..self.groups[set].len() {
+                let group = &mut self.groups[set];
+                let name = group.name(at);
+                assert_eq!(
+                    self.named(name),
+                    Some(place(set, at)),
+                    "it stands in the set of its hash"
+                );
+                let group = &mut self.groups[set];
+                weight += group.weight(at);
+                if let Some(life) = group.mortal_life(at) {
+                    self.expiry.check(name, life);
+                }
+            }
+            assert_eq!(self.groups[set].policy.len(), self.groups[set].len());
+            len += self.groups[set].len();
+        }
+        assert_eq!((self.len, self.weight), (len, weight));
+    }
+}
+
+fn sets(limit: usize, is_weighed: bool, policy: Policy) -> Sets<u32, u32> {
+    let arm = policy.first_arm().expect("the policy goes by sets");
+    Sets::new(limit, is_weighed, Lifetimes::default(), arm, 1)
+}
+
+fn spread(key: u32) -> u64 {
+    u64::from(key + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn put(sets: &mut Sets<u32, u32>, key: u32, weight: usize, ttl: Option<u64>) -> Evicted<u32, u32> {
+    put_hashed(sets, spread(key), key, weight, ttl)
+}
+
+fn put_hashed(
+    sets: &mut Sets<u32, u32>,
+    hash: u64,
+    key: u32,
+    weight: usize,
+    ttl: Option<u64>,
+) -> Evicted<u32, u32> {
+    let mut gone = Evicted::new();
+    let found = sets.find(hash, &key);
+    let fresh = Fresh {
+        hash,
+        key,
+        value: !key,
+        weight,
+        time_to_live: ttl.map(Duration::from_millis),
+    };
+    sets.put(found, fresh, &mut gone);
+    gone
+}
+
+const POLICIES: [Policy; 4] = [Policy::Adaptive, Policy::S3Fifo, Policy::Fifo, Policy::Lfu];
+
+#[test]
+fn the_last_entry_of_the_capacity_is_used_before_the_first_leaves() {
+    for policy in POLICIES {
+        for limit in [1, 2, 47, 1_000, 1_024, 1_025, 5_000] {
+            let mut sets = sets(limit, false, policy);
+            for key in 0..limit as u32 {
+                assert!(put(&mut sets, key, 1, None).is_empty(), "{key} of {limit}");
+            }
+            sets.check();
+            for key in 0..limit as u32 {
+                assert_eq!(put(&mut sets, 1_000_000 + key, 1, None).len(), 1);
+            }
+            assert_eq!(sets.len(), limit);
+            sets.check();
+        }
+    }
+}
+
+#[test]
+fn what_was_stored_last_is_there_however_the_others_stand() {
+    for policy in POLICIES {
+        let mut sets = sets(3_000, false, policy);
+        for n in 0..20_000u32 {
+            let key = n.wrapping_mul(2_654_435_761) % 7_000;
+            put(&mut sets, key, 1, None);
+            assert!(sets.find(spread(key), &key).is_some());
+        }
+        sets.check();
+    }
+}
+
+#[test]
+fn the_bound_by_weight_holds_while_weights_and_lives_change() {
+    let mut rng = Rng::from_seed(2);
+    for policy in POLICIES {
+        let mut sets = sets(10_000, true, policy);
+        for n in 0..6_000u64 {
+            let key = rng.below(3_000) as u32;
+            let weight = if n % 500 == 0 {
+                9_999
+            } else {
+                rng.below(20) as usize
+            };
+            let ttl = (n % 3 == 0).then_some(1 + n % 100);
+            let now = Tick::ZERO.after(Duration::from_millis(n / 10));
+            sets.observe(now, &mut Evicted::new());
+            put(&mut sets, key, weight, ttl);
+            assert!(sets.weight() <= 10_000);
+            if n % 200 == 0 {
+                sets.check();
+            }
+        }
+        sets.check();
+    }
+}
+
+#[test]
+fn keys_of_one_hash_are_told_apart_and_bounded() {
+    let mut sets = sets(usize::MAX, false, Policy::S3Fifo);
+    for key in 0..300 {
+        put_hashed(&mut sets, 7, key, 1, None);
+    }
+    sets.check();
+    for key in 0..300 {
+        let found = sets.find(7, &key);
+        assert_eq!(sets.peek(found, Tick::ZERO), Some(&!key));
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_walk_meets_each_entry_once_though_the_table_doubles_under_it() {
+    let mut sets = sets(100_000, false, Policy::Adaptive);
+    for key in 0..3_000 {
+        put(&mut sets, key, 1, None);
+    }
+    let (mut met, mut cursor, mut next) = (Vec::new(), Some(0), 3_000);
+    while let Some(from) = cursor {
+        cursor = sets.walk(from, Tick::ZERO, 64, |_, &key, _| met.push(key));
+        for _ in 0..200 {
+            put(&mut sets, next, 1, None);
+            next += 1;
+        }
+    }
+    let distinct: BTreeSet<u32> = met.iter().copied().collect();
+    assert_eq!(met.len(), distinct.len());
+    assert!((0..3_000).all(|key| distinct.contains(&key)));
+    assert!(sets.groups.len() > 64);
+}
+
+#[test]
+fn a_set_without_entries_to_spare_takes_the_room_of_another() {
+    let mut sets = sets(2_000, false, Policy::Adaptive);
+    for key in 0..2_000 {
+        put(&mut sets, key, 1, None);
+    }
+    // All of the first set leave, and others come to the rest.
+    let first: Vec<u32> = (0..2_000)
+        .filter(|key| {
+            sets.find(spread(*key), key)
+                .is_some_and(|place| place.set == 0)
+        })
+        .collect();
+    let n_first = first.len();
+    for key in first {
+        let found = sets.find(spread(key), &key);
+        assert!(sets.take(found, &mut Evicted::new()).is_some());
+    }
+    let mut newcomers = (10_000..).filter(|key| sets_of(*key, 64) != 0);
+    for _ in 0..n_first {
+        put(&mut sets, newcomers.next().expect("it is endless"), 1, None);
+    }
+    assert_eq!((sets.len(), sets.groups[0].len()), (2_000, 0));
+    for key in (100_000..).filter(|key| sets_of(*key, 64) == 0).take(50) {
+        assert_eq!(put(&mut sets, key, 1, None).len(), 1);
+    }
+    assert!(sets.groups[0].len() > 10, "it grows back to its part");
+    sets.check();
+}
+
+fn sets_of(key: u32, n_sets: u64) -> u64 {
+    (u64::from(short_hash(spread(key))) * n_sets) >> 32
+}
+
+#[test]
+fn what_is_taken_out_to_make_room_is_all_there_was() {
+    for policy in POLICIES {
+        let mut sets = sets(1_500, false, policy);
+        for key in 0..1_500 {
+            put(&mut sets, key, 1, None);
+        }
+        let mut gone = Evicted::new();
+        let mut taken = BTreeSet::new();
+        while let Some((key, value)) = sets.take_oldest(&mut gone) {
+            assert_eq!(value, !key);
+            taken.insert(key);
+        }
+        assert_eq!((taken.len(), sets.len()), (1_500, 0));
+        sets.check();
+    }
+}
