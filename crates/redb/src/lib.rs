@@ -11,13 +11,21 @@
     doc = "- [`OffloadedQueue`]: the same for async callers, on tokio's blocking threads."
 )]
 #![cfg_attr(
-    feature = "queue",
+    feature = "session",
+    doc = "- [`RedbSessionStore`]: a durable [`SessionStore`](purlin_session_store::SessionStore) in one file. Its methods block."
+)]
+#![cfg_attr(
+    all(feature = "session", feature = "tokio"),
+    doc = "- [`OffloadedSessionStore`]: the same for async callers."
+)]
+#![cfg_attr(
+    any(feature = "queue", feature = "session"),
     doc = "- [`OpenError`]: why a file could not be opened."
 )]
 //!
 //! # What an acknowledgement means
 //!
-//! A method that changes the queue returns `Ok` after its transaction is on the disk: written, and `fsync`ed through
+//! A method that changes something returns `Ok` after its transaction is on the disk: written, and `fsync`ed through
 //! to the medium as far as the operating system and the drive are honest about that. What was acknowledged survives
 //! `kill -9`, a crash of the system and a power cut. What was not acknowledged may have happened or not, and never by
 //! half. Leases and attempts are durable like everything else, so that a job which takes the whole process down with it
@@ -41,17 +49,21 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "queue")]
+#[cfg(any(feature = "queue", feature = "session"))]
 mod file;
-#[cfg(feature = "queue")]
+#[cfg(any(feature = "queue", feature = "session"))]
 mod group_commit;
-#[cfg(feature = "queue")]
+#[cfg(any(feature = "queue", feature = "session"))]
 mod open_error;
 #[cfg(feature = "queue")]
 mod queue;
+#[cfg(feature = "session")]
+mod session;
+#[cfg(any(feature = "queue", feature = "session"))]
+mod shared_error;
 
-#[cfg(feature = "queue")]
-#[cfg_attr(docsrs, doc(cfg(feature = "queue")))]
+#[cfg(any(feature = "queue", feature = "session"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "queue", feature = "session"))))]
 pub use open_error::OpenError;
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
@@ -59,3 +71,9 @@ pub use queue::OffloadedQueue;
 #[cfg(feature = "queue")]
 #[cfg_attr(docsrs, doc(cfg(feature = "queue")))]
 pub use queue::{RedbQueue, RedbQueueBuilder};
+#[cfg(all(feature = "session", feature = "tokio"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "session", feature = "tokio"))))]
+pub use session::OffloadedSessionStore;
+#[cfg(feature = "session")]
+#[cfg_attr(docsrs, doc(cfg(feature = "session")))]
+pub use session::{RedbSessionStore, RedbSessionStoreBuilder};

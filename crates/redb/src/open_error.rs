@@ -18,6 +18,12 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// The file is a database, and not one of sessions.
+    #[error("{} is not a session store's file", path.display())]
+    NotSessions {
+        /// The file.
+        path: PathBuf,
+    },
     /// A later version wrote the file.
     #[error("{} has format {found}, and this version reads formats up to {known}", path.display())]
     Newer {
@@ -54,6 +60,7 @@ impl OpenError {
         match self {
             OpenError::Held { .. } => Retry::safe_after(std::time::Duration::from_millis(100)),
             OpenError::NotAQueue { .. }
+            | OpenError::NotSessions { .. }
             | OpenError::Newer { .. }
             | OpenError::Damaged { .. }
             | OpenError::Io { .. } => Retry::NEVER,

@@ -1,7 +1,6 @@
 //! The ledger in memory, the file under it, and the commit that keeps them alike.
 
 use std::error::Error as StdError;
-use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -15,6 +14,7 @@ use super::task::{Pending, Slot, Task};
 use crate::OpenError;
 use crate::file::{self, OpenFile};
 use crate::group_commit::GroupCommit;
+use crate::shared_error::SharedError;
 
 pub(super) struct Engine<C> {
     path: PathBuf,
@@ -155,7 +155,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     kind: ErrorKind,
-    source: Arc<dyn StdError + Send + Sync>,
+    source: SharedError,
 }
 
 impl Failure {
@@ -163,20 +163,19 @@ impl Failure {
     pub(super) fn corrupt(source: impl StdError + Send + Sync + 'static) -> Self {
         Failure {
             kind: ErrorKind::Corrupt,
-            source: Arc::new(source),
+            source: SharedError::new(source),
         }
     }
 
     /// For those who were in the transaction.
     fn into_error(self) -> Error {
         // This handle is of no more use. Whether the transaction is on the disk shows when the file is opened again.
-        Error::new(self.kind, Retry::NEVER).with_source(Shared(self.source))
+        Error::new(self.kind, Retry::NEVER).with_source(self.source)
     }
 
     /// For those who come later: nothing was done for them.
     fn closed(&self) -> Error {
-        let source = Shared(Arc::clone(&self.source));
-        Error::new(ErrorKind::Closed, Retry::NEVER).with_source(source)
+        Error::new(ErrorKind::Closed, Retry::NEVER).with_source(self.source.clone())
     }
 }
 
@@ -188,23 +187,7 @@ impl<E: Into<redb::Error>> From<E> for Failure {
                 redb::Error::Corrupted(_) => ErrorKind::Corrupt,
                 _ => ErrorKind::Storage,
             },
-            source: Arc::new(error),
+            source: SharedError::new(error),
         }
-    }
-}
-
-/// An error that several callers are given.
-#[derive(Debug)]
-struct Shared(Arc<dyn StdError + Send + Sync>);
-
-impl fmt::Display for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl StdError for Shared {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source()
     }
 }

@@ -1,0 +1,356 @@
+mod failure;
+mod rotation;
+mod scripts;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use purlin_core::Retry;
+use purlin_session_store::{
+    CommitOutcome, CreateOutcome, Entry, ErrorKind, Record, RotateOutcome, SessionKey,
+    SessionStore, Slide, StoreError, Version,
+};
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::{RedisError, Script, Value};
+
+use self::failure::{TimedOut, store_error};
+use self::scripts::{Reply, Scripts, millis};
+
+/// Sessions on a Redis or Valkey server, shared by any number of processes.
+///
+/// Each call but [`rotate`](SessionStore::rotate) is one round trip; a rotation is three, and so is the first call
+/// after one that was interrupted. A call under a key that was rotated away takes one more for each rotation since.
+/// The server's clock decides when a session ends, and the server frees what has ended by itself, so
+/// [`sweep`](SessionStore::sweep) has nothing to do.
+///
+/// Clones are the same store, over the same connection.
+///
+/// # Names in the server
+///
+/// A session is one string under the prefix and the 33 raw bytes of its [`SessionKey`].
+///
+/// # Cancel safety
+///
+/// A call whose future is dropped before its first poll has done nothing. After that the server may do what it was
+/// sent; each script has its effect as a whole or not at all. A rotation that was interrupted has happened or has not,
+/// and either the old key or the new one has the session: the new one takes it over at its next use, for which it has
+/// the [retention](RedisSessionStoreBuilder::retention), or repeat the rotation.
+pub struct RedisSessionStore<C = ConnectionManager> {
+    connection: C,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    scripts: Scripts,
+    settings: RedisSessionStoreBuilder,
+}
+
+/// Sets a [`RedisSessionStore`] up.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `connect` or `build`"]
+pub struct RedisSessionStoreBuilder {
+    prefix: Vec<u8>,
+    retention: Duration,
+    timeout: Duration,
+    max_payload: usize,
+}
+
+impl RedisSessionStoreBuilder {
+    fn new() -> Self {
+        RedisSessionStoreBuilder {
+            prefix: b"purlin:session:".to_vec(),
+            retention: Duration::from_secs(5 * 60),
+            timeout: Duration::from_secs(1),
+            max_payload: 16 << 10,
+        }
+    }
+
+    /// What the names of all keys begin with: `purlin:session:` unless told otherwise. Stores with different prefixes
+    /// share nothing.
+    pub fn prefix(mut self, prefix: impl Into<Vec<u8>>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// How long a key is remembered after its session was deleted or rotated away, and thus the longest grace of a
+    /// rotation. The default is 5 minutes, the least a minute: it must outlast every call that is under way.
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.retention = retention.max(Duration::from_secs(60));
+        self
+    }
+
+    /// How long a round trip may take, waiting for a connection included: one second unless told otherwise. After that
+    /// the call is answered with [`ErrorKind::Interrupted`].
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The largest payload of one session, in bytes. The default is 16 KiB. How many sessions there are is bounded by
+    /// the server's `maxmemory`.
+    pub fn max_payload(mut self, max_payload: usize) -> Self {
+        self.max_payload = max_payload;
+        self
+    }
+
+    /// The store on a server, as in `redis://127.0.0.1/`. It does not wait: the connection is made by the first call,
+    /// and made again whenever it breaks.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] if the address makes no sense. A server that is not there is an error of the calls.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn connect(self, url: &str) -> Result<RedisSessionStore, ConnectError> {
+        let client = redis::Client::open(url).map_err(ConnectError)?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(self.timeout))
+            .set_response_timeout(Some(self.timeout))
+            // A call does not wait out a row of attempts: it fails, and the next one finds a new attempt.
+            .set_number_of_retries(0);
+        let connection =
+            ConnectionManager::new_lazy_with_config(client, config).map_err(ConnectError)?;
+        Ok(self.build(connection))
+    }
+
+    /// The store over a connection of one's own: a `MultiplexedConnection`, or that of a cluster. Clones of it are made
+    /// for each call.
+    pub fn build<C>(self, connection: C) -> RedisSessionStore<C> {
+        RedisSessionStore {
+            connection,
+            shared: Arc::new(Shared {
+                scripts: Scripts::new(),
+                settings: self,
+            }),
+        }
+    }
+}
+
+/// The address of a server makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up a connection to the server")]
+pub struct ConnectError(#[source] RedisError);
+
+impl ConnectError {
+    /// Never: the same address fails in the same way.
+    pub const fn retry(&self) -> Retry {
+        Retry::NEVER
+    }
+}
+
+impl RedisSessionStore {
+    /// For a store on a server.
+    pub fn builder() -> RedisSessionStoreBuilder {
+        RedisSessionStoreBuilder::new()
+    }
+}
+
+/// How many rotations after its own an old key still finds its session. More within the time that keys are remembered
+/// end its grace early, so that no call walks far.
+const MAX_HOPS: usize = 16;
+
+impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
+    fn scripts(&self) -> &Scripts {
+        &self.shared.scripts
+    }
+
+    fn settings(&self) -> &RedisSessionStoreBuilder {
+        &self.shared.settings
+    }
+
+    /// One round trip: a script on one key.
+    async fn run(
+        &self,
+        script: &Script,
+        key: &SessionKey,
+        args: &[&[u8]],
+    ) -> Result<Reply, StoreError> {
+        let prefix = &self.settings().prefix;
+        let mut name = Vec::with_capacity(prefix.len() + SessionKey::LEN);
+        name.extend_from_slice(prefix);
+        name.extend_from_slice(key.as_bytes());
+        let mut call = script.key(name);
+        for arg in args {
+            call.arg(*arg);
+        }
+        let mut connection = self.connection.clone();
+        let limit = self.settings().timeout;
+        match tokio::time::timeout(limit, call.invoke_async::<Value>(&mut connection)).await {
+            Ok(Ok(value)) => Reply::parse(&value),
+            Ok(Err(error)) => Err(store_error(error)),
+            Err(_) => Err(StoreError::new(ErrorKind::Interrupted).with_source(TimedOut(limit))),
+        }
+    }
+
+    /// [`run`](Self::run), and once more if the row was left unfinished by a rotation that has happened.
+    async fn run_settled(
+        &self,
+        script: &Script,
+        key: &SessionKey,
+        args: &[&[u8]],
+    ) -> Result<Reply, StoreError> {
+        let reply = self.run(script, key, args).await?;
+        let Reply::Prepared(from) = reply else {
+            return Ok(reply);
+        };
+        if !self.settle(key, &from).await? {
+            return Ok(Reply::Nothing);
+        }
+        match self.run(script, key, args).await? {
+            // Not for this key's rotation, whatever it is.
+            Reply::Prepared(_) => Ok(Reply::Nothing),
+            reply => Ok(reply),
+        }
+    }
+
+    async fn loaded(
+        &self,
+        key: &SessionKey,
+        slide: Slide,
+        without_payload: bool,
+    ) -> Result<Option<Entry>, StoreError> {
+        let (idle, min_gain) = match slide {
+            Slide::No => (String::new(), 0),
+            Slide::To { idle, min_gain } => (millis(idle).to_string(), millis(min_gain)),
+        };
+        let without_payload: &[u8] = if without_payload { b"1" } else { b"" };
+        let args = [idle.as_bytes(), &decimal(min_gain), without_payload];
+        match self.run_settled(&self.scripts().load, key, &args).await? {
+            Reply::Live(entry) => Ok(Some(entry)),
+            Reply::Rotated { past, by, .. } if past.remaining.idle > Duration::ZERO => {
+                let live = self.follow(key, by).await?;
+                Ok(live.map(|live| past.with_successor(live)))
+            }
+            Reply::Rotated { .. }
+            | Reply::Nothing
+            | Reply::Deleted
+            | Reply::Prepared(_)
+            | Reply::Done(..) => Ok(None),
+        }
+    }
+
+    fn admit(&self, record: &Record) -> Result<(), StoreError> {
+        if record.payload.len() > self.settings().max_payload {
+            return Err(StoreError::new(ErrorKind::TooLarge).with_record(record.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// The error, with the record if the kind is one that gives it back.
+fn with_record(error: StoreError, record: &Record) -> StoreError {
+    match error.kind() {
+        ErrorKind::Full => error.with_record(record.clone()),
+        _ => error,
+    }
+}
+
+fn decimal(number: impl ToString) -> Bytes {
+    Bytes::from(number.to_string())
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync> SessionStore for RedisSessionStore<C> {
+    async fn create(&self, key: &SessionKey, record: Record) -> Result<CreateOutcome, StoreError> {
+        self.admit(&record)?;
+        let args = [
+            &decimal(millis(record.lifetime.idle))[..],
+            &decimal(millis(record.lifetime.absolute)),
+            &record.payload,
+        ];
+        let reply = self.run(&self.scripts().create, key, &args).await;
+        match reply.map_err(|error| with_record(error, &record))? {
+            Reply::Done(version, _) => Ok(CreateOutcome::Created(version)),
+            _ => Ok(CreateOutcome::Collision),
+        }
+    }
+
+    async fn load(&self, key: &SessionKey, slide: Slide) -> Result<Option<Entry>, StoreError> {
+        self.loaded(key, slide, false).await
+    }
+
+    async fn touch(&self, key: &SessionKey, slide: Slide) -> Result<bool, StoreError> {
+        Ok(self.loaded(key, slide, true).await?.is_some())
+    }
+
+    async fn commit(
+        &self,
+        key: &SessionKey,
+        expected: Version,
+        record: Record,
+    ) -> Result<CommitOutcome, StoreError> {
+        self.admit(&record)?;
+        let args = [
+            &decimal(expected)[..],
+            &decimal(millis(record.lifetime.idle)),
+            &decimal(millis(record.lifetime.absolute)),
+            &record.payload,
+        ];
+        let reply = self.run_settled(&self.scripts().commit, key, &args).await;
+        match reply.map_err(|error| with_record(error, &record))? {
+            Reply::Done(version, _) => Ok(CommitOutcome::Committed(version)),
+            Reply::Live(present) => Ok(CommitOutcome::Conflict(present)),
+            Reply::Rotated { by, .. } => {
+                let live = self.follow(key, by).await?;
+                Ok(live.map_or(CommitOutcome::Gone, CommitOutcome::Superseded))
+            }
+            Reply::Nothing | Reply::Deleted | Reply::Prepared(_) => Ok(CommitOutcome::Gone),
+        }
+    }
+
+    async fn rotate(
+        &self,
+        old: &SessionKey,
+        new: &SessionKey,
+        expected: Version,
+        record: Record,
+        grace: Duration,
+    ) -> Result<RotateOutcome, StoreError> {
+        self.admit(&record)?;
+        self.rotated(old, new, expected, &record, grace)
+            .await
+            .map_err(|error| with_record(error, &record))
+    }
+
+    async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        let retention = decimal(millis(self.settings().retention));
+        let script = &self.scripts().delete;
+        let mut reply = self.run_settled(script, key, &[&retention, b""]).await?;
+        let mut from = *key;
+        for hop in 0..=MAX_HOPS {
+            match reply {
+                Reply::Done(..) => return Ok(true),
+                Reply::Rotated { past, by, .. }
+                    if hop > 0 || past.remaining.idle > Duration::ZERO =>
+                {
+                    let args: [&[u8]; 2] = [&retention, from.as_bytes()];
+                    reply = self.run(script, &by, &args).await?;
+                    from = by;
+                }
+                _ => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl<C: Clone> Clone for RedisSessionStore<C> {
+    fn clone(&self) -> Self {
+        RedisSessionStore {
+            connection: self.connection.clone(),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+/// Shows no address, which may have a password in it.
+impl<C> fmt::Debug for RedisSessionStore<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisSessionStore")
+            .field("settings", &self.shared.settings)
+            .finish_non_exhaustive()
+    }
+}

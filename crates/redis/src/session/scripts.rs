@@ -1,0 +1,153 @@
+//! The scripts, and what they answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use purlin_session_store::{Entry, ErrorKind, Lifetime, SessionKey, StoreError, Version};
+use redis::{Script, Value};
+
+pub(super) struct Scripts {
+    pub(super) load: Script,
+    pub(super) create: Script,
+    pub(super) commit: Script,
+    pub(super) delete: Script,
+    pub(super) prepare: Script,
+    pub(super) flip: Script,
+    pub(super) promote: Script,
+    pub(super) discard: Script,
+}
+
+macro_rules! script {
+    ($name:literal) => {
+        Script::new(concat!(include_str!("prelude.lua"), include_str!($name)))
+    };
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Scripts {
+            load: script!("load.lua"),
+            create: script!("create.lua"),
+            commit: script!("commit.lua"),
+            delete: script!("delete.lua"),
+            prepare: script!("prepare.lua"),
+            flip: script!("flip.lua"),
+            promote: script!("promote.lua"),
+            discard: script!("discard.lua"),
+        }
+    }
+}
+
+/// What a script found, or did.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// There is no such row, or a script had nothing to do.
+    Nothing,
+    Live(Entry),
+    /// Rotated away.
+    Rotated {
+        /// The session as it was. Its time is what is left of the grace.
+        past: Entry,
+        absolute: Option<Duration>,
+        by: SessionKey,
+    },
+    Deleted,
+    /// Prepared by a rotation from this key.
+    Prepared(SessionKey),
+    /// The script did what it is for. The version after it, and what is left of the absolute time.
+    Done(Version, Option<Duration>),
+}
+
+impl Reply {
+    pub(super) fn parse(value: &Value) -> Result<Self, StoreError> {
+        let Value::Array(parts) = value else {
+            return Err(StoreError::new(ErrorKind::Corrupt));
+        };
+        let number = |idx: usize| match parts.get(idx) {
+            Some(Value::Int(number)) => Ok(*number),
+            _ => Err(StoreError::new(ErrorKind::Corrupt)),
+        };
+        let bytes = |idx: usize| match parts.get(idx) {
+            Some(Value::BulkString(bytes)) => Ok(&bytes[..]),
+            _ => Err(StoreError::new(ErrorKind::Corrupt)),
+        };
+        let version = || number(1).map(|number| Version(number.unsigned_abs()));
+        let other =
+            || SessionKey::from_bytes(bytes(5)?).ok_or_else(|| StoreError::new(ErrorKind::Corrupt));
+        let entry = |remaining| {
+            let payload = Bytes::copy_from_slice(bytes(4)?);
+            Ok(Entry::new(version()?, payload, remaining))
+        };
+        match number(0)? {
+            0 => Ok(Reply::Nothing),
+            1 => {
+                let [idle, absolute] = [left(number(2)?), left(number(3)?)];
+                let or_ever = |left: Option<Duration>| left.unwrap_or(Duration::MAX);
+                entry(Lifetime::new(or_ever(idle), or_ever(absolute))).map(Reply::Live)
+            }
+            2 => {
+                let grace = left(number(2)?).unwrap_or(Duration::MAX);
+                Ok(Reply::Rotated {
+                    past: entry(Lifetime::new(grace, grace))?,
+                    absolute: left(number(3)?),
+                    by: other()?,
+                })
+            }
+            3 => Ok(Reply::Deleted),
+            4 => other().map(Reply::Prepared),
+            5 => {
+                let absolute = if parts.len() > 3 {
+                    left(number(3)?)
+                } else {
+                    None
+                };
+                Ok(Reply::Done(version()?, absolute))
+            }
+            _ => Err(StoreError::new(ErrorKind::Corrupt)),
+        }
+    }
+}
+
+/// None is for ever.
+fn left(ms: i64) -> Option<Duration> {
+    u64::try_from(ms).ok().map(Duration::from_millis)
+}
+
+/// A duration as the scripts take it: milliseconds, rounded up, and at most what a script takes for "never".
+pub(super) fn millis(duration: Duration) -> u64 {
+    const NEVER: u64 = (1 << 53) - 1;
+    let ms = duration.as_nanos().div_ceil(1_000_000);
+    u64::try_from(ms).unwrap_or(NEVER).min(NEVER)
+}
+
+/// What [`Reply::Done`] says of the absolute time, as `promote.lua` takes it.
+pub(super) fn millis_or_never(left: Option<Duration>) -> i64 {
+    left.map_or(-1, |left| i64::try_from(millis(left)).unwrap_or(-1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_rounded_up_and_end_at_never() {
+        assert_eq!(millis(Duration::ZERO), 0);
+        assert_eq!(millis(Duration::from_nanos(1)), 1);
+        assert_eq!(millis(Duration::from_secs(1)), 1000);
+        assert_eq!(millis(Duration::MAX), (1 << 53) - 1);
+    }
+
+    #[test]
+    fn what_no_script_answers_is_an_error() {
+        for value in [
+            Value::Nil,
+            Value::Array(vec![]),
+            Value::Array(vec![Value::Int(6)]),
+            Value::Array(vec![Value::Int(1), Value::Int(1)]),
+            Value::Array(vec![Value::Int(4)]),
+        ] {
+            let error = Reply::parse(&value).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{value:?}");
+        }
+    }
+}
