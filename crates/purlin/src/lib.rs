@@ -17,6 +17,7 @@ re_exports! {
     "hash-ring" purlin_hash_ring as hash_ring;
     "lru-cache" purlin_lru_cache as lru_cache;
     "redb" purlin_redb as redb;
+    "redis" purlin_redis as redis;
     "replica-router" purlin_replica_router as replica_router;
     "session-store" purlin_session_store as session_store;
     "shard-router" purlin_shard_router as shard_router;
