@@ -123,7 +123,7 @@ impl<K, V, S, C> Builder<K, V, Unlimited, S, C> {
     /// Bounds the sum of what `weigher` says of the entries. Zero stores nothing.
     ///
     /// `weigher` is called once an insert, without a lock, and its answer kept. An entry of weight 0 is free: it
-    /// takes nothing from the limit, and still leaves when its turn as the oldest comes.
+    /// takes nothing from the limit, and still leaves when its turn comes.
     pub fn weight_limit(
         self,
         weight: usize,
@@ -168,7 +168,8 @@ impl<K, V, L, S, C> Builder<K, V, L, S, C> {
     }
 
     /// The hasher of keys, in place of a randomly seeded [`MapHasher`]: `MapHasher::with_seed(n)` for runs that
-    /// repeat, or another. One that an attacker can predict lets him put all keys in one bucket.
+    /// repeat, or another. One that an attacker can predict lets him put all keys in one bucket, and
+    /// of thousands of keys with one hash only the latest stay.
     pub fn hasher<S2>(self, hasher: S2) -> Builder<K, V, L, S2, C> {
         Builder {
             limit: self.limit,
@@ -193,9 +194,9 @@ impl<K, V, L, S, C> Builder<K, V, L, S, C> {
     /// How many shards the shared cache has, each with a lock, an order of its own and an equal part of the limit.
     /// Rounded down to a power of two, and to no more than the limit; at least 1, and at most 512.
     ///
-    /// More shards let more threads work at once, and make the order coarser: each shard evicts its own oldest
-    /// entry when its own part is full. One shard is exact. Without this call a small cache has one and a large
-    /// one as many as pay on this machine.
+    /// More shards let more threads work at once, and each shard evicts when its own part is full, however empty the
+    /// others are. With one and [`Policy::Lru`] the order is exact. Without this call a small cache has one and a
+    /// large one as many as pay on this machine.
     #[cfg(feature = "std")]
     pub fn shards(mut self, n_shards: usize) -> Self {
         self.settings.n_shards = Some(n_shards);

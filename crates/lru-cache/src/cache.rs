@@ -41,8 +41,8 @@ use crate::stats::Stats;
 /// # Bound
 ///
 /// The weight (the number of entries, where that is the bound) is at most the capacity at every instant. The limit
-/// is split between the shards, to the last unit; each evicts the oldest of its own entries to keep its part. With
-/// one shard, which a small cache has, the order is exactly least recently used.
+/// is split between the shards, to the last unit; each evicts of its own entries to keep its part. With one shard,
+/// which a small cache has, all of the capacity is used before the first entry leaves.
 ///
 /// # Values
 ///
@@ -153,7 +153,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         self.capacity / self.shards.len()
     }
 
-    /// How many parts the cache has. With one, its order is exact.
+    /// How many parts the cache has.
     pub fn n_shards(&self) -> usize {
         self.shards.len()
     }
@@ -229,7 +229,8 @@ where
     S: BuildHasher,
     C: Clock,
 {
-    /// A clone of the value of a key, which becomes the newest of its shard. O(1): one hash, one lock.
+    /// A clone of the value of a key, and a use of it. O(1): one hash, one lock, and seldom a second one for the
+    /// adaptive policy.
     #[inline]
     pub fn get<Q>(&self, key: &Q) -> Option<V>
     where
@@ -256,8 +257,7 @@ where
         self.peek_with(key, |_| ()).is_some()
     }
 
-    /// Stores a value as the newest of its shard, in place of any older one of its key. O(1) for each entry that
-    /// leaves.
+    /// Stores a value, in place of any older one of its key. O(1) for each entry that leaves.
     ///
     /// When this returns, no load of the key that began before stores its value over this one. See
     /// [`Outcome`](crate::Outcome) for when the value is not stored.

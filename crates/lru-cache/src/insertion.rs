@@ -9,7 +9,7 @@ use core::iter::FusedIterator;
 pub struct Inserted<K, V> {
     /// What became of the entry.
     pub outcome: Outcome<K, V>,
-    /// The entries that left: the oldest to make room, and any whose time the call noticed to have come.
+    /// The entries that left: some to make room, and any whose time the call noticed to have come.
     pub evicted: Evicted<K, V>,
 }
 
