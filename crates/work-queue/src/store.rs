@@ -33,8 +33,8 @@ use crate::{
 ///    enqueueing that key adds nothing and returns the first job's id. Of any number of concurrent calls one adds.
 /// 8. **A batch is one step.** `enqueue_all` adds all of its jobs or none.
 /// 9. **First come, first served** among jobs that never waited: of two that were enqueued without delay, one call
-///    after the other, the earlier is handed out first. A job that waited joins at the end when its wait is over, so
-///    none is passed over for ever.
+///    after the other, the earlier is handed out first. A job that waited joins at the end when its wait is over (after
+///    a restart a store may put it by its age), so none is passed over for ever.
 /// 10. **Bounded.** A full store refuses with [`Refusal::Full`](crate::Refusal::Full) and gives the job back; it
 ///     never forgets one to make room.
 ///

@@ -191,3 +191,56 @@ impl<E: Into<redb::Error>> From<E> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use purlin_work_queue::{Job, LeaseRequest, ManualClock};
+    use redb::TableDefinition;
+
+    use super::*;
+
+    const PAYLOADS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("purlin.queue.payloads");
+
+    fn open(path: &Path) -> Engine<ManualClock> {
+        Engine::open(path, Limits::default(), 1 << 20, ManualClock::new()).unwrap()
+    }
+
+    /// The engine refuses to go on after an error of its own. This one is ours to notice.
+    #[test]
+    fn a_payload_that_is_missing_ends_the_handle_for_those_who_gathered_meanwhile_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.redb");
+        let queue = open(&path);
+        let jobs = [Job::new("x")];
+        queue
+            .run(move |ledger, now, tables| ledger.enqueue(now, &jobs, tables).is_ok())
+            .unwrap();
+        let transaction = queue.file.database.begin_write().unwrap();
+        transaction.open_table(PAYLOADS).unwrap().remove(1).unwrap();
+        transaction.commit().unwrap();
+
+        let request = LeaseRequest::new("w", Duration::from_secs(1));
+        let leased = queue.run(move |ledger, now, tables| ledger.lease(now, &request, tables));
+        let error = leased.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        let source = error.source().unwrap().to_string();
+        assert!(source.contains("job 1"), "{source}");
+
+        let late = queue.run(|_, _, _| unreachable!("the handle is dead"));
+        assert_eq!(late.map(drop).unwrap_err().kind(), ErrorKind::Closed);
+        let slot = Slot::<()>::new();
+        let gathered = Task::new(
+            |_: &mut Ledger<()>, _, _: &mut Tables<'_>| unreachable!("the handle is dead"),
+            Arc::clone(&slot),
+        );
+        queue.commit(vec![Box::new(gathered)]);
+        assert!(matches!(slot.take(), Some(Err(_))));
+
+        // Nothing of the failed transaction is in the file: the two tables do not match, and it says so.
+        drop(queue);
+        let reopened = Engine::open(&path, Limits::default(), 1 << 20, ManualClock::new());
+        assert!(matches!(reopened.err(), Some(OpenError::Damaged { .. })));
+    }
+}

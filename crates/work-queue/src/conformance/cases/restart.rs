@@ -4,6 +4,26 @@ use crate::{DeadReason, Enqueued, Job, JobState, Limits, Nack, QueueStore};
 
 /// Everything that was acknowledged is there after a restart. Returns whether the store could be reopened.
 pub(in crate::conformance) async fn restart<H: Harness>(harness: &H) -> bool {
+    everything_is_there(harness).await && leases_stay_extended(harness).await
+}
+
+/// A lease that was extended has its new end after a restart too.
+async fn leases_stay_extended<H: Harness>(harness: &H) -> bool {
+    let queue = harness.open(Limits::default()).await;
+    enqueue(&queue, Job::new("x")).await;
+    let leased = lease_one(&queue, SHORT * 2).await;
+    let left = queue.extend(leased.lease(), LONG).await;
+    assert_eq!(left.expect("it is valid"), LONG);
+    let Ok(queue) = harness.reopen(queue).await else {
+        return false;
+    };
+    harness.pass(SHORT * 2).await;
+    assert_none_ready(&queue, "the lease was extended").await;
+    queue.ack(leased.lease()).await.expect("it was extended");
+    true
+}
+
+async fn everything_is_there<H: Harness>(harness: &H) -> bool {
     let limits = Limits::default().with_key_window(SHORT * 4);
     let queue = harness.open(limits).await;
 
