@@ -1,7 +1,7 @@
 //! Access traces: who asked for what, in which order, as a list of bare ids.
 //!
 //! The compact form is a stream of little-endian `u32` ids, one a request, usually compressed with zstd. Sizes,
-//! times and kinds of operation are not in it; [`replay`](crate::replay) says what the city makes of an id.
+//! times and kinds of operation are not in it; `city::replay` says what the city makes of an id.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};

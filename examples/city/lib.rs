@@ -67,7 +67,6 @@ pub mod shard_client;
 pub mod shard_server;
 pub mod shards;
 pub mod shop;
-pub mod trace;
 pub mod traffic;
 pub mod visitors;
 pub mod wire;

@@ -11,6 +11,7 @@ use purlin_core::{Clock, Keyring, KeyringError, SealingKey, SystemClock, Tick, T
 use purlin_session_store::MemoryStore;
 use purlin_shard_router::{Guard, MapError, Shard, ShardId, ShardMap};
 use tempfile::TempDir;
+use workloads::trace::{self, TraceError};
 
 use crate::app::{self, App};
 use crate::database::Database;
@@ -29,7 +30,6 @@ use crate::settings::{APP_NODES, COPIES, Kill, SHARDS, Settings};
 use crate::shard_server::{Role, ShardCopy};
 use crate::shards::Shards;
 use crate::shop::Shop;
-use crate::trace::{self, TraceError};
 use crate::traffic::Traffic;
 use crate::visitors::Visitors;
 use crate::wire::Stamp;
