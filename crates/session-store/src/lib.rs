@@ -72,6 +72,7 @@ mod policy;
 mod session;
 mod sessions;
 mod store;
+mod user;
 
 #[cfg(feature = "keyring")]
 #[cfg_attr(docsrs, doc(cfg(feature = "keyring")))]
@@ -90,3 +91,4 @@ pub use store::{
     BoxFuture, CommitOutcome, CreateOutcome, DynSessionStore, Entry, Lifetime, Record,
     RotateOutcome, SessionStore, Slide, Swept, Version,
 };
+pub use user::{Cap, Owner, UserKey, WhenFull};
