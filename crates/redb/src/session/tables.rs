@@ -576,7 +576,7 @@ const SWEPT_WHEN_FULL: usize = 256;
 type Place = (u64, u64);
 
 /// What is listed for a user, ended or not.
-fn listed<'txn>(
+fn listed(
     users: &impl ReadableTable<(UserBytes, KeyBytes), (u64, u64)>,
     user: &UserKey,
 ) -> Result<Vec<(Place, [u8; SessionKey::LEN])>, Fault> {

@@ -9,7 +9,9 @@
 //!   that a process that slept through these two minutes cannot make a session that is on no list.
 //! - Ending all sessions of a user leaves a tombstone also where a name has no session yet. Whoever is about to make it
 //!   is told that the key is taken.
-//! - A cap is asked of the list, in the script that adds to it; names without a session count until they are dropped.
+//! - A cap is asked of the list, in the script that adds to it. Names without a session do not count: at a cap, a
+//!   tombstone is left where they have none, so that they never get one, and they are dropped. Only those listed within
+//!   the last fifth of a second are left alone, and count, since they are probably being made.
 //!   Where one more makes too many, those that give way are ended before the new one is made. Each login counts all
 //!   that were listed before it, so the last of those that log in at once has made room for all.
 //! - A session that is used puts itself back on the list whenever its idle deadline is written, should the list have
@@ -55,7 +57,7 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
                 Enlisted::Listed { since, others } => {
                     let owned = Owned { user, since };
                     if let (Some(cap), false) = (cap, others.is_empty()) {
-                        let evicted = self.evict(&user, others, cap).await;
+                        let evicted = self.evict(&user, others, since, cap).await;
                         if let Err(error) = evicted {
                             self.unlist(&owned, key).await;
                             return Err(error);
@@ -63,10 +65,9 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
                     }
                     return Ok(Some(owned));
                 }
-                Enlisted::Full(members) => {
+                Enlisted::Full { now, members } => {
                     let n_listed = members.len();
-                    // Names whose sessions have ended are off the list now.
-                    if self.present(&user, members).await?.len() == n_listed {
+                    if self.counted(&user, members, now).await?.len() == n_listed {
                         return Ok(None);
                     }
                 }
@@ -101,50 +102,64 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
 
     /// The user's sessions that live.
     pub(super) async fn living(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
-        let members = self.listed(user).await?;
-        let found = self.present(user, members).await?;
-        Ok(found
-            .into_iter()
-            .filter_map(|(member, lives)| lives.then_some(member.key))
-            .collect())
-    }
-
-    /// Those of the listed that live, or may be about to be made; whether they live; in their order. The others are
-    /// dropped from the list.
-    async fn present(
-        &self,
-        user: &UserKey,
-        members: Vec<Member>,
-    ) -> Result<Vec<(Member, bool)>, StoreError> {
-        let found = at_once(
-            members
-                .iter()
-                .map(|member| self.stands(user, member))
-                .collect(),
-        )
-        .await?;
-        let mut present = Vec::with_capacity(members.len());
+        let mut living = Vec::new();
         let mut dropped = Vec::new();
-        for (member, stands) in members.into_iter().zip(found) {
+        for (member, stands) in self.all_stand(user, self.listed(user).await?).await? {
             match stands {
-                Stands::Lives => present.push((member, true)),
-                Stands::Pending => present.push((member, false)),
-                Stands::Unknown => {
-                    // Whether it is dropped is for the list's server to say, whose clock is the list's.
-                    present.push((member, false));
-                    dropped.push((b'?', member));
-                }
+                Stands::Lives => living.push(member.key),
+                Stands::Pending => {}
+                // Whether it is dropped is for the list's server to say, whose clock is the list's.
+                Stands::Unknown => dropped.push((b'?', member)),
                 Stands::Ended => dropped.push((b'x', member)),
             }
         }
-        if dropped.iter().any(|(mark, _)| *mark == b'?') {
-            self.forget(user, &dropped).await;
-            let left = self.listed(user).await?;
-            present.retain(|(member, _)| left.contains(member));
-        } else {
-            self.forget(user, &dropped).await;
+        self.forget(user, &dropped).await;
+        Ok(living)
+    }
+
+    /// Those of the listed that count against a cap, in their order. The others are off the list, and get no session.
+    async fn counted(
+        &self,
+        user: &UserKey,
+        members: Vec<Member>,
+        now: [u8; 8],
+    ) -> Result<Vec<Member>, StoreError> {
+        let retention = decimal(millis(self.settings().retention));
+        let mut counted = Vec::new();
+        let mut dropped = Vec::new();
+        for (member, stands) in self.all_stand(user, members).await? {
+            let age_ms = u64::from_be_bytes(now).saturating_sub(u64::from_be_bytes(member.since));
+            let ended = match stands {
+                Stands::Lives | Stands::Pending => false,
+                Stands::Ended => true,
+                Stands::Unknown if age_ms < MAKING_MS => false,
+                Stands::Unknown => {
+                    let mark = &self.scripts().mark;
+                    let reply = self.run(mark, &member.key, &[&retention]).await?;
+                    matches!(reply, Reply::Done { .. } | Reply::Deleted)
+                }
+            };
+            if ended {
+                dropped.push((b'x', member));
+            } else {
+                counted.push(member);
+            }
         }
-        Ok(present)
+        self.forget(user, &dropped).await;
+        Ok(counted)
+    }
+
+    async fn all_stand(
+        &self,
+        user: &UserKey,
+        members: Vec<Member>,
+    ) -> Result<Vec<(Member, Stands)>, StoreError> {
+        let looks = members
+            .iter()
+            .map(|member| self.stands(user, member))
+            .collect();
+        let stand = at_once(looks).await?;
+        Ok(members.into_iter().zip(stand).collect())
     }
 
     async fn stands(&self, user: &UserKey, member: &Member) -> Result<Stands, StoreError> {
@@ -170,15 +185,17 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
     }
 
     /// Ends the first of those listed, so that with one more there are as many as may be.
-    async fn evict(&self, user: &UserKey, others: Vec<Member>, cap: Cap) -> Result<(), StoreError> {
-        let present = self.present(user, others).await?;
-        let over = (present.len() + 1).saturating_sub(cap.limit());
-        let doomed: Vec<Member> = present
-            .iter()
-            .take(over)
-            .map(|(member, _)| *member)
-            .collect();
-        self.end_all(user, &doomed).await?;
+    async fn evict(
+        &self,
+        user: &UserKey,
+        others: Vec<Member>,
+        now: [u8; 8],
+        cap: Cap,
+    ) -> Result<(), StoreError> {
+        let counted = self.counted(user, others, now).await?;
+        let over = (counted.len() + 1).saturating_sub(cap.limit());
+        self.end_all(user, &counted[..over.min(counted.len())])
+            .await?;
         Ok(())
     }
 
@@ -237,6 +254,9 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
 /// How often names without sessions are dropped from a list that is full. What takes their place meanwhile are logins.
 const ROOM_MADE: usize = 4;
 
+/// How long a session is believed to be about to be made after it was listed. Some hundred round trips.
+const MAKING_MS: u64 = 200;
+
 /// What a name on a list stands for.
 enum Stands {
     Lives,
@@ -253,7 +273,10 @@ enum Enlisted {
         /// All others, if there are too many.
         others: Vec<Member>,
     },
-    Full(Vec<Member>),
+    Full {
+        now: [u8; 8],
+        members: Vec<Member>,
+    },
 }
 
 impl Enlisted {
@@ -267,7 +290,10 @@ impl Enlisted {
                 since: since[..].try_into().map_err(|_| corrupt())?,
                 others: members(others)?,
             }),
-            [Value::Int(0), present] => Ok(Enlisted::Full(members(present)?)),
+            [Value::Int(0), Value::BulkString(now), present] => Ok(Enlisted::Full {
+                now: now[..].try_into().map_err(|_| corrupt())?,
+                members: members(present)?,
+            }),
             _ => Err(corrupt()),
         }
     }
