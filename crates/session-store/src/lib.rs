@@ -22,6 +22,10 @@
     feature = "keyring",
     doc = "| [`CookieCodec`], [`CookieAttributes`] | sealed cookies, with keys that rotate |"
 )]
+#![cfg_attr(
+    feature = "tower",
+    doc = "| [`tower::SessionLayer`], [`tower::CurrentSession`] | sessions as middleware, and as an argument of handlers |"
+)]
 //!
 //! # What goes wrong elsewhere, and why it cannot here
 //!
@@ -60,7 +64,7 @@
 //! # What is not here yet
 //!
 //! A user's list of sessions, and their revocation together; fields with merge rules of their own, such as
-//! those of a login; a near cache; HTTP middleware. The names above are meant to stay when these come.
+//! those of a login. The names above are meant to stay when these come.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -80,6 +84,9 @@ mod policy;
 mod session;
 mod sessions;
 mod store;
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+pub mod tower;
 
 pub use breaker::{Breaker, BreakerOpen, BreakerStats};
 #[cfg(feature = "keyring")]
