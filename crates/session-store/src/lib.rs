@@ -12,10 +12,19 @@
 //! | [`SessionStore`], [`DynSessionStore`] | the contract of a store: versions, and outcomes with names |
 //! | [`MemoryStore`] | a store in this process, bounded in entries and bytes |
 //! | [`Session`] | one session within a request: fields, and what is to become of it |
+//! | [`Breaker`] | a store that is not asked while it does not answer |
+#![cfg_attr(
+    feature = "near",
+    doc = "| [`Near`], [`Invalidations`] | sessions kept close, with a bound on how stale they can be |"
+)]
 //! | [`Sessions`], [`Policy`] | opening and committing sessions, with changes made again where somebody else was first |
 #![cfg_attr(
     feature = "keyring",
     doc = "| [`CookieCodec`], [`CookieAttributes`] | sealed cookies, with keys that rotate |"
+)]
+#![cfg_attr(
+    feature = "tower",
+    doc = "| [`tower::SessionLayer`], [`tower::CurrentSession`] | sessions as middleware, and as an argument of handlers |"
 )]
 //!
 //! # What goes wrong elsewhere, and why it cannot here
@@ -55,10 +64,11 @@
 //! # What is not here yet
 //!
 //! A user's list of sessions, and their revocation together; fields with merge rules of their own, such as
-//! those of a login; a near cache; HTTP middleware. The names above are meant to stay when these come.
+//! those of a login. The names above are meant to stay when these come.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod breaker;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod conformance;
@@ -68,11 +78,18 @@ mod error;
 mod fields;
 mod id;
 mod memory;
+#[cfg(feature = "near")]
+mod near;
 mod policy;
 mod session;
 mod sessions;
 mod store;
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+pub mod tower;
+mod user;
 
+pub use breaker::{Breaker, BreakerOpen, BreakerStats};
 #[cfg(feature = "keyring")]
 #[cfg_attr(docsrs, doc(cfg(feature = "keyring")))]
 pub use cookie::{
@@ -83,6 +100,9 @@ pub use error::{ErrorKind, StoreError};
 pub use fields::PayloadError;
 pub use id::{EntropyError, SessionId, SessionKey};
 pub use memory::{Builder, MemoryStore, Stats};
+#[cfg(feature = "near")]
+#[cfg_attr(docsrs, doc(cfg(feature = "near")))]
+pub use near::{Invalidation, Invalidations, Near, NearBuilder, NearStats};
 pub use policy::Policy;
 pub use session::{FieldError, Session, State};
 pub use sessions::{CommitError, OpenError, Saved, Sessions};
@@ -90,3 +110,4 @@ pub use store::{
     BoxFuture, CommitOutcome, CreateOutcome, DynSessionStore, Entry, Lifetime, Record,
     RotateOutcome, SessionStore, Slide, Swept, Version,
 };
+pub use user::{Cap, Owner, UserKey, WhenFull};
