@@ -13,6 +13,7 @@
 //! | [`MemoryStore`] | a store in this process, bounded in entries and bytes |
 //! | [`Session`] | one session within a request: fields, and what is to become of it |
 //! | [`Mirrored`] | several stores as one, of which a minority may die |
+//! | [`regions`] | a session in several data centres at once, each of which can write alone |
 //! | [`Breaker`] | a store that is not asked while it does not answer |
 #![cfg_attr(
     feature = "near",
@@ -83,6 +84,7 @@ mod mirrored;
 #[cfg(feature = "near")]
 mod near;
 mod policy;
+pub mod regions;
 mod session;
 mod sessions;
 mod slide;

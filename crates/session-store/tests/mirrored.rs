@@ -155,35 +155,35 @@ async fn a_store_that_slept_is_corrected_and_revives_nothing() {
     }
 }
 
-/// A copy that is out of date is not kept alive by loads, also by those that find no majority.
+/// A copy that is out of date is not kept alive by use, also if the others die when they are to be told of it.
 #[tokio::test]
 async fn use_reaches_only_copies_that_are_up_to_date() {
     let mirror = mirror(3, 3);
     let (store, one) = (&mirror.under.store, key());
     let lifetime = Lifetime::new(HOUR, HOUR * 1_000);
-    let _ = store
-        .create(&one, Record::new("old", lifetime))
-        .await
-        .unwrap();
+    let created = store.create(&one, Record::new("old", lifetime)).await;
+    assert_eq!(created.unwrap(), CreateOutcome::Created(Version::FIRST));
     mirror.stores[2].fail(ErrorKind::Unavailable);
     let write = Record::new("new", lifetime);
     let outcome = store.commit(&one, Version::FIRST, write).await.unwrap();
     assert_eq!(outcome, CommitOutcome::Committed(Version(2)));
-    mirror.stores[0].fail(ErrorKind::Unavailable);
-    mirror.stores[1].fail(ErrorKind::Unavailable);
     mirror.stores[2].fail(None);
-    for _ in 0..8 {
-        mirror.under.clock.advance(HOUR / 4);
-        assert!(store.load(&one, Slide::to(HOUR)).await.is_err());
+
+    mirror.under.clock.advance(HOUR * 3 / 4);
+    for up_to_date in 0..2 {
+        mirror.stores[up_to_date].fail_after(1, ErrorKind::Unavailable);
     }
+    assert!(store.load(&one, Slide::to(HOUR)).await.is_err());
     for store in &mirror.stores {
         store.fail(None);
     }
-    assert_eq!(
-        store.load(&one, Slide::No).await.unwrap(),
-        None,
-        "it ended an hour ago"
-    );
+    mirror.under.clock.advance(HOUR / 2);
+    for away in 0..3 {
+        mirror.stores[away].fail(ErrorKind::Unavailable);
+        let loaded = store.load(&one, Slide::No).await.unwrap();
+        assert_eq!(loaded, None, "it ended a quarter of an hour ago");
+        mirror.stores[away].fail(None);
+    }
 }
 
 /// A writer dies when one store has its write. Whoever comes next completes it or forgets it, and then it stays so.
