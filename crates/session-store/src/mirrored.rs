@@ -3,6 +3,7 @@
 mod quorum;
 mod register;
 mod row;
+mod users;
 
 use core::fmt;
 use core::time::Duration;
@@ -21,6 +22,7 @@ use crate::store::{
     CommitOutcome, CreateOutcome, Entry, Lifetime, Record, RotateOutcome, SessionStore, Slide,
     Swept, Version,
 };
+use crate::user::UserKey;
 
 /// One store out of several, each session on some of them: what a majority of its stores acknowledged survives the
 /// death of the others.
@@ -205,15 +207,19 @@ struct TooFewNodes;
 
 /// What is found under a key, once it is clear what a rotation has made of it.
 enum Found {
+    /// There is nothing, or what a rotation prepares that has not happened.
     Nothing,
+    Dead,
     Live {
         version: Version,
+        owner: Option<UserKey>,
         payload: Bytes,
         remaining: Lifetime,
     },
     Rotated {
         by: SessionKey,
         version: Version,
+        owner: Option<UserKey>,
         payload: Bytes,
         grace: Duration,
     },
@@ -223,11 +229,16 @@ impl Found {
     fn of(view: View) -> Result<Self, SessionKey> {
         let remaining = view.remaining;
         match view.value {
-            None | Some(Value::Dead { .. }) => Ok(Found::Nothing),
+            None | Some(Value::List(_)) => Ok(Found::Nothing),
+            Some(Value::Dead { .. }) => Ok(Found::Dead),
             Some(Value::Live {
-                version, payload, ..
+                version,
+                owner,
+                payload,
+                ..
             }) => Ok(Found::Live {
                 version,
+                owner,
                 payload,
                 remaining,
             }),
@@ -235,10 +246,12 @@ impl Found {
                 by,
                 version,
                 grace_ends_at,
+                owner,
                 payload,
             }) => Ok(Found::Rotated {
                 by,
                 version,
+                owner,
                 payload,
                 grace: remaining.absolute.saturating_sub(grace_ends_at),
             }),
@@ -275,11 +288,13 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
             Some(Value::Prepared {
                 from: prepared,
                 version,
+                owner,
                 payload,
             }) if prepared == from => {
                 let value = Value::Live {
                     version: *version,
                     writes: Writes::first(attempt.write),
+                    owner: *owner,
                     payload: payload.clone(),
                 };
                 Step::Write {
@@ -303,7 +318,7 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
             match self.find(&key).await? {
                 Found::Live { .. } => return Ok(Some(key)),
                 Found::Rotated { by, .. } => key = by,
-                Found::Nothing => return Ok(None),
+                Found::Nothing | Found::Dead => return Ok(None),
             }
         }
         Ok(None)
@@ -315,11 +330,19 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
         record: &Record,
     ) -> Result<CreateOutcome, StoreError> {
         let lifetime = capped(record.lifetime);
+        let owner = record.owner.after(None);
+        if let Some(user) = &owner {
+            let cap = record.owner.cap_for(None);
+            if !self.enlist(user, key, lifetime.absolute, cap).await? {
+                return Ok(CreateOutcome::AtCap);
+            }
+        }
         let create = |view: &View, attempt: Attempt| match &view.value {
             None => Step::Write {
                 value: Value::Live {
                     version: Version::FIRST,
                     writes: Writes::first(attempt.write),
+                    owner,
                     payload: record.payload.clone(),
                 },
                 lifetime,
@@ -332,7 +355,15 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
             Some(_) => Step::Answer(CreateOutcome::Collision),
         };
         let replicas = self.replicas(key)?;
-        self.change(&replicas, key, Some(lifetime), create).await
+        let outcome = self.change(&replicas, key, Some(lifetime), create).await?;
+        match (outcome, owner) {
+            (CreateOutcome::Created(_), Some(user)) if !self.confirm(&user, key).await? => {
+                // It was struck off the list before it was made, so it must not be.
+                self.bury(key).await?;
+                Ok(CreateOutcome::Collision)
+            }
+            (outcome, _) => Ok(outcome),
+        }
     }
 
     async fn commit_record(
@@ -346,6 +377,7 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
             Some(Value::Live {
                 version,
                 writes,
+                owner,
                 payload,
             }) => {
                 if let Some(ago) = writes.ago(attempt.write) {
@@ -357,6 +389,7 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
                         value: Value::Live {
                             version: version.next(),
                             writes: writes.then(attempt.write),
+                            owner: *owner,
                             payload: record.payload.clone(),
                         },
                         lifetime: record.lifetime,
@@ -368,10 +401,12 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
                     return Step::Unknown;
                 }
                 let remaining = uncapped(view.remaining);
-                let entry = Entry::new(*version, payload.clone(), remaining);
+                let entry = Entry::new(*version, payload.clone(), remaining).with_owner(*owner);
                 Step::Answer(Ok(CommitOutcome::Conflict(entry)))
             }
-            Some(Value::Dead { .. }) | None => Step::Answer(Ok(CommitOutcome::Gone)),
+            Some(Value::Dead { .. } | Value::List(_)) | None => {
+                Step::Answer(Ok(CommitOutcome::Gone))
+            }
             // What a rotation has made of the key takes a look at another.
             Some(Value::Rotated { .. }) if attempt.is_repeated => Step::Unknown,
             Some(Value::Rotated { .. } | Value::Prepared { .. }) => Step::Answer(Err(Elsewhere)),
@@ -386,7 +421,7 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
                     let live = self.follow(by).await?;
                     return Ok(live.map_or(CommitOutcome::Gone, CommitOutcome::Superseded));
                 }
-                Found::Nothing => return Ok(CommitOutcome::Gone),
+                Found::Nothing | Found::Dead => return Ok(CommitOutcome::Gone),
                 Found::Live { .. } => {}
             }
         }
@@ -401,14 +436,27 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
         record: &Record,
         grace: Duration,
     ) -> Result<RotateOutcome, StoreError> {
-        let (version, remaining) = match self.find(old).await? {
+        let (version, before, remaining) = match self.find(old).await? {
             Found::Live {
-                version, remaining, ..
-            } if version == expected => (version.next(), remaining),
+                version,
+                owner,
+                remaining,
+                ..
+            } if version == expected => (version.next(), owner, remaining),
             other => return self.refused(other).await,
         };
         let absolute = record.lifetime.absolute.min(remaining.absolute);
         let lifetime = Lifetime::new(record.lifetime.idle.min(absolute), absolute);
+        let owner = record.owner.after(before);
+        if old == new {
+            return Ok(RotateOutcome::Collision);
+        }
+        if let Some(user) = &owner {
+            let cap = record.owner.cap_for(before);
+            if !self.enlist(user, new, absolute, cap).await? {
+                return Ok(RotateOutcome::AtCap);
+            }
+        }
 
         let prepare = |view: &View, _| match &view.value {
             Some(Value::Prepared { from, .. }) if from != old => Step::Answer(false),
@@ -417,6 +465,7 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
                 value: Value::Prepared {
                     from: *old,
                     version,
+                    owner,
                     payload: record.payload.clone(),
                 },
                 lifetime,
@@ -432,7 +481,10 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
         // Here it happens.
         let flip = |view: &View, attempt: Attempt| match &view.value {
             Some(Value::Live {
-                version, payload, ..
+                version,
+                owner,
+                payload,
+                ..
             }) if *version == expected => {
                 let grace = grace.min(view.remaining.idle);
                 Step::Write {
@@ -440,6 +492,7 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
                         by: *new,
                         version: *version,
                         grace_ends_at: view.remaining.absolute.saturating_sub(grace),
+                        owner: *owner,
                         payload: payload.clone(),
                     },
                     lifetime: TO_THE_END,
@@ -455,11 +508,24 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
         let replicas = self.replicas(old)?;
         if !self.change(&replicas, old, None, flip).await? {
             // What was prepared is believed by nobody, and expires.
+            if let Some(user) = &owner {
+                self.strike(user, &[*new]).await;
+            }
             let found = self.find(old).await?;
             return self.refused(found).await;
         }
         // It has happened. If this fails, whoever uses the new key does it.
         let _ = self.promote(new, old).await;
+        if let Some(user) = &before {
+            self.strike(user, &[*old]).await;
+        }
+        if let Some(user) = &owner {
+            if !self.confirm(user, new).await? {
+                // All of the user's sessions were ended meanwhile, and this one with them.
+                self.bury(new).await?;
+                return Ok(RotateOutcome::Gone);
+            }
+        }
         Ok(RotateOutcome::Rotated(version))
     }
 
@@ -468,17 +534,19 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
         match found {
             Found::Live {
                 version,
+                owner,
                 payload,
                 remaining,
             } => {
                 let present = Entry::new(version, payload, uncapped(remaining));
+                let present = present.with_owner(owner);
                 Ok(RotateOutcome::Conflict(present))
             }
             Found::Rotated { by, .. } => {
                 let live = self.follow(by).await?;
                 Ok(live.map_or(RotateOutcome::Gone, RotateOutcome::Superseded))
             }
-            Found::Nothing => Ok(RotateOutcome::Gone),
+            Found::Nothing | Found::Dead => Ok(RotateOutcome::Gone),
         }
     }
 
@@ -494,7 +562,7 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
             },
             Some(Value::Dead { write }) => Step::Answer(Some(*write == attempt.write)),
             Some(Value::Rotated { .. } | Value::Prepared { .. }) => Step::Answer(None),
-            None => Step::Answer(Some(false)),
+            Some(Value::List(_)) | None => Step::Answer(Some(false)),
         };
         let replicas = self.replicas(key)?;
         self.change(&replicas, key, None, bury).await
@@ -531,9 +599,10 @@ impl<S: SessionStore, P: Placement + Send + Sync> SessionStore for Mirrored<S, P
 
     async fn load(&self, key: &SessionKey, slide: Slide) -> Result<Option<Entry>, StoreError> {
         match self.find(key).await? {
-            Found::Nothing => Ok(None),
+            Found::Nothing | Found::Dead => Ok(None),
             Found::Live {
                 version,
+                owner,
                 payload,
                 mut remaining,
             } => {
@@ -542,15 +611,18 @@ impl<S: SessionStore, P: Placement + Send + Sync> SessionStore for Mirrored<S, P
                     self.slide(&replicas, key, slide, version).await?;
                     remaining.idle = idle.min(remaining.absolute);
                 }
-                Ok(Some(Entry::new(version, payload, uncapped(remaining))))
+                let entry = Entry::new(version, payload, uncapped(remaining));
+                Ok(Some(entry.with_owner(owner)))
             }
             Found::Rotated {
                 by,
                 version,
+                owner,
                 payload,
                 grace,
             } if !grace.is_zero() => {
                 let past = Entry::new(version, payload, Lifetime::new(grace, grace));
+                let past = past.with_owner(owner);
                 Ok(self.follow(by).await?.map(|live| past.with_successor(live)))
             }
             Found::Rotated { .. } => Ok(None),
@@ -583,17 +655,28 @@ impl<S: SessionStore, P: Placement + Send + Sync> SessionStore for Mirrored<S, P
         let mut key = *key;
         for hop in 0..=MAX_HOPS {
             match self.find(&key).await? {
-                Found::Live { .. } => {
+                Found::Live { owner, .. } => {
                     if let Some(is_ours) = self.bury(&key).await? {
+                        if let (true, Some(user)) = (is_ours, &owner) {
+                            self.strike(user, &[key]).await;
+                        }
                         return Ok(is_ours);
                     }
                     // It was rotated away in between. Look again.
                 }
                 Found::Rotated { by, grace, .. } if hop > 0 || !grace.is_zero() => key = by,
-                Found::Rotated { .. } | Found::Nothing => return Ok(false),
+                Found::Rotated { .. } | Found::Nothing | Found::Dead => return Ok(false),
             }
         }
         Ok(false)
+    }
+
+    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
+        self.living(user).await
+    }
+
+    async fn load_many(&self, keys: &[SessionKey]) -> Result<Vec<Option<Entry>>, StoreError> {
+        self.at_once(keys, |key| self.load(key, Slide::No)).await
     }
 
     /// Sweeps every store, one after the other, each with the whole budget.

@@ -289,7 +289,8 @@ async fn step<S: SessionStore>(
                 };
                 match store.create(key, Record::new(payload, birth)).await? {
                     CreateOutcome::Created(version) => return Ok(written(version, birth)),
-                    CreateOutcome::Collision => {}
+                    // A row is nobody's, so no cap applies.
+                    CreateOutcome::Collision | CreateOutcome::AtCap => {}
                 }
             }
             Some(version) => {

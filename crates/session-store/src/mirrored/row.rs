@@ -7,6 +7,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crate::error::{ErrorKind, StoreError};
 use crate::id::SessionKey;
 use crate::store::{Entry, Lifetime, Version};
+use crate::user::UserKey;
 
 /// The order of attempts to write. Each attempt has one of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,12 +32,14 @@ pub(super) enum Value {
     Live {
         version: Version,
         writes: Writes,
+        owner: Option<UserKey>,
         payload: Bytes,
     },
     /// What the session will be if the rotation from this key happens.
     Prepared {
         from: SessionKey,
         version: Version,
+        owner: Option<UserKey>,
         payload: Bytes,
     },
     Rotated {
@@ -45,11 +48,26 @@ pub(super) enum Value {
         /// What is left of the row's absolute time when the grace ends. Each store counts that down by its own clock, so
         /// the moment needs no clock that all agree on.
         grace_ends_at: Duration,
+        owner: Option<UserKey>,
         payload: Bytes,
     },
     Dead {
         write: u64,
     },
+    /// Not a session, but the names of a user's.
+    List(Vec<Member>),
+}
+
+/// A name on a user's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) key: SessionKey,
+    /// What was left of the list's absolute time when the name was added.
+    pub(super) since: Duration,
+    /// What is left of it when the session's absolute deadline is there. The oldest session has the most.
+    pub(super) until: Duration,
+    /// Whether the session was there once.
+    pub(super) is_made: bool,
 }
 
 /// The ids of the writes that made the last versions, latest first. By these a writer whose attempt was overtaken finds
@@ -113,7 +131,7 @@ impl Seen {
 const FORMAT: u8 = 1;
 
 /// The most that a row has beside its payload.
-pub(super) const OVERHEAD: usize = 1 + 4 * 8 + 1 + SessionKey::LEN + 2 * 8;
+pub(super) const OVERHEAD: usize = 1 + 4 * 8 + 1 + SessionKey::LEN + 2 * 8 + 1 + UserKey::LEN;
 
 impl Row {
     pub(super) fn encode(&self) -> Bytes {
@@ -129,39 +147,53 @@ impl Row {
             Some(Value::Live {
                 version,
                 writes,
+                owner,
                 payload,
             }) => {
                 out.put_u8(1);
                 out.put_u64_le(version.0);
                 writes.0.iter().for_each(|&write| out.put_u64_le(write));
+                put_owner(&mut out, owner);
                 out.put_slice(payload);
             }
             Some(Value::Prepared {
                 from,
                 version,
+                owner,
                 payload,
             }) => {
                 out.put_u8(2);
                 out.put_slice(from.as_bytes());
                 out.put_u64_le(version.0);
+                put_owner(&mut out, owner);
                 out.put_slice(payload);
             }
             Some(Value::Rotated {
                 by,
                 version,
                 grace_ends_at,
+                owner,
                 payload,
             }) => {
                 out.put_u8(3);
                 out.put_slice(by.as_bytes());
                 out.put_u64_le(version.0);
-                let nanos = u64::try_from(grace_ends_at.as_nanos()).unwrap_or(u64::MAX);
-                out.put_u64_le(nanos);
+                put_time(&mut out, *grace_ends_at);
+                put_owner(&mut out, owner);
                 out.put_slice(payload);
             }
             Some(Value::Dead { write }) => {
                 out.put_u8(4);
                 out.put_u64_le(*write);
+            }
+            Some(Value::List(members)) => {
+                out.put_u8(5);
+                for member in members {
+                    out.put_slice(member.key.as_bytes());
+                    put_time(&mut out, member.since);
+                    put_time(&mut out, member.until);
+                    out.put_u8(u8::from(member.is_made));
+                }
             }
         }
         out.freeze()
@@ -190,23 +222,38 @@ impl Row {
                 Some(Value::Live {
                     version,
                     writes,
+                    owner: owner(&mut bytes)?,
                     payload: bytes.split_off(0),
                 })
             }
             2 => Some(Value::Prepared {
                 from: SessionKey::from_bytes(&take(&mut bytes, SessionKey::LEN)?)?,
                 version: Version(number(&mut bytes)?),
+                owner: owner(&mut bytes)?,
                 payload: bytes.split_off(0),
             }),
             3 => Some(Value::Rotated {
                 by: SessionKey::from_bytes(&take(&mut bytes, SessionKey::LEN)?)?,
                 version: Version(number(&mut bytes)?),
                 grace_ends_at: Duration::from_nanos(number(&mut bytes)?),
+                owner: owner(&mut bytes)?,
                 payload: bytes.split_off(0),
             }),
             4 => Some(Value::Dead {
                 write: number(&mut bytes)?,
             }),
+            5 => {
+                let mut members = Vec::new();
+                while !bytes.is_empty() {
+                    members.push(Member {
+                        key: SessionKey::from_bytes(&take(&mut bytes, SessionKey::LEN)?)?,
+                        since: Duration::from_nanos(number(&mut bytes)?),
+                        until: Duration::from_nanos(number(&mut bytes)?),
+                        is_made: take(&mut bytes, 1)?[0] == 1,
+                    });
+                }
+                Some(Value::List(members))
+            }
             _ => return None,
         };
         bytes.is_empty().then_some(Row {
@@ -224,7 +271,27 @@ impl Value {
             | Value::Prepared { payload, .. }
             | Value::Rotated { payload, .. } => payload.len(),
             Value::Dead { .. } => 0,
+            Value::List(members) => members.len() * (SessionKey::LEN + 17),
         }
+    }
+}
+
+fn put_time(out: &mut BytesMut, time: Duration) {
+    out.put_u64_le(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+}
+
+fn put_owner(out: &mut BytesMut, owner: &Option<UserKey>) {
+    out.put_u8(u8::from(owner.is_some()));
+    if let Some(owner) = owner {
+        out.put_slice(owner.as_bytes());
+    }
+}
+
+fn owner(bytes: &mut Bytes) -> Option<Option<UserKey>> {
+    match take(bytes, 1)?[0] {
+        0 => Some(None),
+        1 => UserKey::from_bytes(&take(bytes, UserKey::LEN)?).map(Some),
+        _ => None,
     }
 }
 
@@ -246,34 +313,56 @@ mod tests {
         any::<[u8; 32]>().prop_map(|bytes| crate::SessionId::from_secret_bytes(bytes).key())
     }
 
+    fn owner() -> impl Strategy<Value = Option<UserKey>> {
+        prop::option::of(any::<[u8; 4]>().prop_map(UserKey::of))
+    }
+
+    fn member() -> impl Strategy<Value = Member> {
+        let fields = (key(), any::<u64>(), any::<u64>(), any::<bool>());
+        fields.prop_map(|(key, since, until, is_made)| Member {
+            key,
+            since: Duration::from_nanos(since),
+            until: Duration::from_nanos(until),
+            is_made,
+        })
+    }
+
     fn value() -> impl Strategy<Value = Option<Value>> {
         let payload = || prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
         let version = || any::<u64>().prop_map(Version);
         prop_oneof![
             Just(None),
-            (version(), any::<[u64; 4]>(), payload()).prop_map(|(version, writes, payload)| {
-                Some(Value::Live {
-                    version,
-                    writes: Writes(writes),
-                    payload,
-                })
-            }),
-            (key(), version(), payload()).prop_map(|(from, version, payload)| {
+            (version(), any::<[u64; 4]>(), owner(), payload()).prop_map(
+                |(version, writes, owner, payload)| {
+                    Some(Value::Live {
+                        version,
+                        writes: Writes(writes),
+                        owner,
+                        payload,
+                    })
+                }
+            ),
+            (key(), version(), owner(), payload()).prop_map(|(from, version, owner, payload)| {
                 Some(Value::Prepared {
                     from,
                     version,
+                    owner,
                     payload,
                 })
             }),
-            (key(), version(), any::<u64>(), payload()).prop_map(|(by, version, at, payload)| {
-                Some(Value::Rotated {
-                    by,
-                    version,
-                    grace_ends_at: Duration::from_nanos(at),
-                    payload,
-                })
-            }),
+            (key(), version(), any::<u64>(), owner(), payload()).prop_map(
+                |(by, version, at, owner, payload)| {
+                    Some(Value::Rotated {
+                        by,
+                        version,
+                        grace_ends_at: Duration::from_nanos(at),
+                        owner,
+                        payload,
+                    })
+                }
+            ),
             any::<u64>().prop_map(|write| Some(Value::Dead { write })),
+            prop::collection::vec(member(), 0..4).prop_map(|members| Some(Value::List(members))),
         ]
     }
 

@@ -13,7 +13,7 @@ use purlin_core::sync::Mutex;
 use purlin_core::{ManualClock, NodeId, Rng};
 use purlin_session_store::{
     CommitOutcome, CreateOutcome, Entry, ErrorKind, Lifetime, MemoryStore, Mirrored, Record,
-    RotateOutcome, SessionId, SessionKey, SessionStore, Slide, StoreError, Version,
+    RotateOutcome, SessionId, SessionKey, SessionStore, Slide, StoreError, UserKey, Version,
 };
 
 use crate::Turned;
@@ -95,6 +95,9 @@ impl SessionStore for Remote {
     }
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         self.call(self.store.delete(key)).await
+    }
+    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
+        self.call(self.store.by_user(user)).await
     }
 }
 
@@ -385,7 +388,7 @@ impl Client<'_> {
                 books.refused.push(mark);
             }
             Ok(RotateOutcome::Gone) => assert!(books.deleted || books.maybe_deleted),
-            Ok(RotateOutcome::Collision) => panic!("a random key in use"),
+            Ok(RotateOutcome::Collision | RotateOutcome::AtCap) => panic!("of a random key"),
             Err(_) => books.outcome.unknown += 1,
         }
     }
