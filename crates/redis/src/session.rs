@@ -1,4 +1,4 @@
-mod failure;
+pub(crate) mod failure;
 mod rotation;
 mod scripts;
 
@@ -115,6 +115,16 @@ impl RedisSessionStoreBuilder {
         let connection =
             ConnectionManager::new_lazy_with_config(client, config).map_err(ConnectError)?;
         Ok(self.build(connection))
+    }
+
+    #[cfg(feature = "near")]
+    pub(crate) fn key_prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    #[cfg(feature = "near")]
+    pub(crate) fn time_limit(&self) -> Duration {
+        self.timeout
     }
 
     /// The store over a connection of one's own: a `MultiplexedConnection`, or that of a cluster. Clones of it are made

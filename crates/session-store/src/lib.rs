@@ -12,6 +12,11 @@
 //! | [`SessionStore`], [`DynSessionStore`] | the contract of a store: versions, and outcomes with names |
 //! | [`MemoryStore`] | a store in this process, bounded in entries and bytes |
 //! | [`Session`] | one session within a request: fields, and what is to become of it |
+//! | [`Breaker`] | a store that is not asked while it does not answer |
+#![cfg_attr(
+    feature = "near",
+    doc = "| [`Near`], [`Invalidations`] | sessions kept close, with a bound on how stale they can be |"
+)]
 //! | [`Sessions`], [`Policy`] | opening and committing sessions, with changes made again where somebody else was first |
 #![cfg_attr(
     feature = "keyring",
@@ -59,10 +64,11 @@
 //! # What is not here yet
 //!
 //! A user's list of sessions, and their revocation together; fields with merge rules of their own, such as
-//! those of a login; a near cache. The names above are meant to stay when these come.
+//! those of a login. The names above are meant to stay when these come.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod breaker;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod conformance;
@@ -72,6 +78,8 @@ mod error;
 mod fields;
 mod id;
 mod memory;
+#[cfg(feature = "near")]
+mod near;
 mod policy;
 mod session;
 mod sessions;
@@ -80,6 +88,7 @@ mod store;
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
 pub mod tower;
 
+pub use breaker::{Breaker, BreakerOpen, BreakerStats};
 #[cfg(feature = "keyring")]
 #[cfg_attr(docsrs, doc(cfg(feature = "keyring")))]
 pub use cookie::{
@@ -90,6 +99,9 @@ pub use error::{ErrorKind, StoreError};
 pub use fields::PayloadError;
 pub use id::{EntropyError, SessionId, SessionKey};
 pub use memory::{Builder, MemoryStore, Stats};
+#[cfg(feature = "near")]
+#[cfg_attr(docsrs, doc(cfg(feature = "near")))]
+pub use near::{Invalidation, Invalidations, Near, NearBuilder, NearStats};
 pub use policy::Policy;
 pub use session::{FieldError, Session, State};
 pub use sessions::{CommitError, OpenError, Saved, Sessions};
