@@ -14,6 +14,7 @@ use crate::id::SessionKey;
 use crate::store::{
     CommitOutcome, CreateOutcome, Entry, Record, RotateOutcome, SessionStore, Slide, Swept, Version,
 };
+use crate::user::UserKey;
 
 /// A store that is not asked while it does not answer.
 ///
@@ -243,6 +244,22 @@ impl<S: SessionStore, C: Clock + Send + Sync> SessionStore for Breaker<S, C> {
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         self.guarded(self.store.delete(key)).await
+    }
+
+    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
+        self.guarded(self.store.by_user(user)).await
+    }
+
+    async fn revoke_user(
+        &self,
+        user: &UserKey,
+        except: Option<&SessionKey>,
+    ) -> Result<usize, StoreError> {
+        self.guarded(self.store.revoke_user(user, except)).await
+    }
+
+    async fn load_many(&self, keys: &[SessionKey]) -> Result<Vec<Option<Entry>>, StoreError> {
+        self.guarded(self.store.load_many(keys)).await
     }
 
     async fn sweep(&self, budget: usize) -> Result<Swept, StoreError> {

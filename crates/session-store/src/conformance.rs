@@ -32,6 +32,7 @@
 mod interleavings;
 mod model;
 mod promises;
+mod users;
 
 use core::fmt;
 use core::future::Future;
@@ -58,7 +59,7 @@ pub trait Subject: Sync {
     fn retention(&self) -> Duration;
 
     /// The shortest time that the store tells apart, with room for a call or two: a millisecond under a
-    /// manual clock, a good part of a second over a network. The suite takes about fifty of them.
+    /// manual clock, a good part of a second over a network. The suite takes about seventy of them.
     fn unit(&self) -> Duration;
 
     /// Lets this much of the store's time pass, or a little more.
@@ -89,6 +90,7 @@ pub struct Report {
 pub async fn check<S: Subject>(subject: &S) -> Result<Report, Violation> {
     let mut report = Report::default();
     promises::check(subject, &mut report).await?;
+    users::check(subject, &mut report).await?;
     interleavings::check(subject, &mut report).await?;
     Ok(report)
 }

@@ -87,6 +87,7 @@ mod store;
 #[cfg(feature = "tower")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
 pub mod tower;
+mod user;
 
 pub use breaker::{Breaker, BreakerOpen, BreakerStats};
 #[cfg(feature = "keyring")]
@@ -109,3 +110,4 @@ pub use store::{
     BoxFuture, CommitOutcome, CreateOutcome, DynSessionStore, Entry, Lifetime, Record,
     RotateOutcome, SessionStore, Slide, Swept, Version,
 };
+pub use user::{Cap, Owner, UserKey, WhenFull};

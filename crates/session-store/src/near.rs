@@ -16,6 +16,7 @@ use crate::id::SessionKey;
 use crate::store::{
     CommitOutcome, CreateOutcome, Entry, Record, RotateOutcome, SessionStore, Slide, Swept, Version,
 };
+use crate::user::{Owner, UserKey, WhenFull};
 
 pub use invalidation::{Invalidation, Invalidations};
 
@@ -327,6 +328,31 @@ impl<S: SessionStore, C: Clock + Send + Sync> Near<S, C> {
         Ok(found)
     }
 
+    /// Forgets all sessions of a user when dropped.
+    async fn forgetting_user(
+        &self,
+        user: &UserKey,
+    ) -> Result<ForgettingMany<'_, S, C>, StoreError> {
+        let keys = self.store.by_user(user).await?;
+        Ok(ForgettingMany { near: self, keys })
+    }
+
+    /// Forgets all sessions of a user, when dropped, if one more may end others.
+    async fn forgetting_evicted(
+        &self,
+        owner: Owner,
+    ) -> Result<Option<ForgettingMany<'_, S, C>>, StoreError> {
+        match owner {
+            Owner::User {
+                user,
+                cap: Some(cap),
+            } if cap.when_full == WhenFull::EvictOldest => {
+                Ok(Some(self.forgetting_user(&user).await?))
+            }
+            Owner::User { .. } | Owner::Unchanged | Owner::Nobody => Ok(None),
+        }
+    }
+
     /// The session as it was read a while ago, if the service asked for that in place of this error.
     fn instead_of(&self, error: StoreError, key: &SessionKey) -> Result<Option<Entry>, StoreError> {
         let (ErrorKind::Unavailable | ErrorKind::Interrupted, Some(max_age)) =
@@ -378,6 +404,7 @@ fn would_move(slide: Slide, entry: &Entry) -> bool {
 impl<S: SessionStore, C: Clock + Send + Sync> SessionStore for Near<S, C> {
     async fn create(&self, key: &SessionKey, record: Record) -> Result<CreateOutcome, StoreError> {
         let _forgetting = self.forgetting([key]);
+        let _evicting = self.forgetting_evicted(record.owner).await?;
         self.store.create(key, record).await
     }
 
@@ -429,6 +456,7 @@ impl<S: SessionStore, C: Clock + Send + Sync> SessionStore for Near<S, C> {
         grace: Duration,
     ) -> Result<RotateOutcome, StoreError> {
         let _forgetting = self.forgetting([old, new]);
+        let _evicting = self.forgetting_evicted(record.owner).await?;
         self.store.rotate(old, new, expected, record, grace).await
     }
 
@@ -438,6 +466,24 @@ impl<S: SessionStore, C: Clock + Send + Sync> SessionStore for Near<S, C> {
         let present = found.and_then(|entry| entry.superseded_by).unwrap_or(*key);
         let _forgetting = self.forgetting([key, &present]);
         self.store.delete(key).await
+    }
+
+    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
+        self.store.by_user(user).await
+    }
+
+    async fn revoke_user(
+        &self,
+        user: &UserKey,
+        except: Option<&SessionKey>,
+    ) -> Result<usize, StoreError> {
+        let _forgetting = self.forgetting_user(user).await?;
+        self.store.revoke_user(user, except).await
+    }
+
+    /// Asks the store: a list of sessions is looked at to see what is there now.
+    async fn load_many(&self, keys: &[SessionKey]) -> Result<Vec<Option<Entry>>, StoreError> {
+        self.store.load_many(keys).await
     }
 
     async fn sweep(&self, budget: usize) -> Result<Swept, StoreError> {
@@ -475,6 +521,18 @@ struct Forgetting<'a, S, C: Clock, const N: usize> {
 }
 
 impl<S, C: Clock, const N: usize> Drop for Forgetting<'_, S, C, N> {
+    fn drop(&mut self) {
+        self.keys.iter().for_each(|key| self.near.forget(key));
+    }
+}
+
+/// See [`Near::forgetting_user`].
+struct ForgettingMany<'a, S, C: Clock> {
+    near: &'a Near<S, C>,
+    keys: Vec<SessionKey>,
+}
+
+impl<S, C: Clock> Drop for ForgettingMany<'_, S, C> {
     fn drop(&mut self) {
         self.keys.iter().for_each(|key| self.near.forget(key));
     }

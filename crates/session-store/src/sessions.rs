@@ -209,6 +209,7 @@ impl<S: SessionStore> Sessions<S> {
                 Ok(Step::Done(Saved::Created))
             }
             CreateOutcome::Collision => Ok(Step::Again),
+            CreateOutcome::AtCap => Err(CommitError::AtCap),
         }
     }
 
@@ -269,6 +270,7 @@ impl<S: SessionStore> Sessions<S> {
                 session.next_id = None;
                 Ok(Step::Again)
             }
+            RotateOutcome::AtCap => Err(CommitError::AtCap),
         }
     }
 
@@ -409,6 +411,9 @@ pub enum CommitError {
         /// How often it was tried.
         attempts: u32,
     },
+    /// The user has as many sessions as they may, and an older one does not give way. Nothing was written.
+    #[error("the user has as many sessions as they may")]
+    AtCap,
     /// The fields together are larger than the policy allows.
     #[error("the session would take {len} bytes, more than {limit}")]
     TooLarge {
@@ -432,9 +437,10 @@ impl CommitError {
     /// Whether to commit the session again, and when. Committing is idempotent, [`Sessions::update`] is not.
     pub fn retry(&self) -> Retry {
         match self {
-            CommitError::Gone | CommitError::Superseded | CommitError::TooLarge { .. } => {
-                Retry::NEVER
-            }
+            CommitError::Gone
+            | CommitError::Superseded
+            | CommitError::AtCap
+            | CommitError::TooLarge { .. } => Retry::NEVER,
             CommitError::Contended { .. } => {
                 Retry::safe_after(core::time::Duration::from_millis(10))
             }

@@ -8,9 +8,12 @@ use bytes::Bytes;
 use purlin_core::{MapHasher, Tick};
 use purlin_timer_wheel::{TimerId, Wheel};
 
-use super::usage::{ENTRY_BYTES, Usage};
+use super::Books;
+use super::usage::ENTRY_BYTES;
+use super::users::OWNED_BYTES;
 use crate::id::SessionKey;
 use crate::store::{Entry, Lifetime, Slide, Swept, Version};
+use crate::user::UserKey;
 
 pub(super) struct Shard {
     table: HashMap<SessionKey, Slot, MapHasher>,
@@ -38,6 +41,8 @@ pub(super) enum State {
         version: Version,
         /// Not before the slot's `until`.
         absolute: Tick,
+        /// Whose it is. Boxed, as most sessions are nobody's where memory is short.
+        owner: Option<Box<UserKey>>,
     },
     /// Rotated away. Boxed, as few sessions are at any time.
     Superseded(Box<Superseded>),
@@ -53,6 +58,7 @@ pub(super) struct Superseded {
     /// Not after the slot's `until`.
     pub(super) grace_until: Tick,
     pub(super) by: SessionKey,
+    owner: Option<Box<UserKey>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -87,7 +93,7 @@ impl Shard {
     }
 
     /// Fills a slot that `find` does not find. Its room has been reserved.
-    pub(super) fn insert(&mut self, key: SessionKey, state: State, until: Tick, usage: &Usage) {
+    pub(super) fn insert(&mut self, key: SessionKey, state: State, until: Tick, books: &Books) {
         let timer = self.wheel.insert(second_after(until), key);
         if let Some(expired) = self.table.insert(
             key,
@@ -98,8 +104,20 @@ impl Shard {
             },
         ) {
             self.wheel.cancel(expired.timer);
-            self.account_for(&expired, usage);
+            self.account_for(&key, &expired, books);
         }
+    }
+
+    /// Frees the slot of a key if it is as good as empty. Whether it was.
+    pub(super) fn free_expired(&mut self, key: &SessionKey, now: Tick, books: &Books) -> bool {
+        if self.table.get(key).is_none_or(|slot| now < slot.until) {
+            return false;
+        }
+        if let Some(slot) = self.table.remove(key) {
+            self.wheel.cancel(slot.timer);
+            self.account_for(key, &slot, books);
+        }
+        true
     }
 
     /// Turns a live session into one that was rotated away. The room for it has been reserved.
@@ -115,7 +133,10 @@ impl Shard {
             return;
         };
         let State::Live {
-            payload, version, ..
+            payload,
+            version,
+            owner,
+            ..
         } = &mut slot.state
         else {
             return;
@@ -123,12 +144,13 @@ impl Shard {
         // As a key is remembered for the same time after each rotation, the slots between this one and the
         // session's present one outlast it.
         let grace_until = now.after(grace.min(retention)).min(slot.until);
-        let (payload, version) = (core::mem::take(payload), *version);
+        let (payload, version, owner) = (core::mem::take(payload), *version, owner.take());
         slot.state = State::Superseded(Box::new(Superseded {
             payload,
             version,
             grace_until,
             by,
+            owner,
         }));
         slot.until = now.after(retention);
         self.wheel.reschedule(slot.timer, second_after(grace_until));
@@ -146,7 +168,7 @@ impl Shard {
     }
 
     /// Frees what has expired, with at most `budget` units of work; and how many it took.
-    pub(super) fn expire(&mut self, now: Tick, budget: usize, usage: &Usage) -> (Swept, usize) {
+    pub(super) fn expire(&mut self, now: Tick, budget: usize, books: &Books) -> (Swept, usize) {
         let mut due = Vec::new();
         let advance = self
             .wheel
@@ -157,10 +179,10 @@ impl Shard {
                 continue;
             };
             if now < slot.until {
-                usage.release(0, slot.drop_outlived_payload(now));
+                books.usage.release(0, slot.drop_outlived_payload(now));
                 slot.timer = self.wheel.insert(second_after(slot.until), key);
             } else if let Some(slot) = self.table.remove(&key) {
-                self.account_for(&slot, usage);
+                self.account_for(&key, &slot, books);
                 removed += 1;
             }
         }
@@ -174,10 +196,13 @@ impl Shard {
     }
 
     /// Gives back what a slot that was removed took.
-    fn account_for(&mut self, slot: &Slot, usage: &Usage) {
-        usage.release(1, slot.state.cost());
-        if let State::Live { .. } = slot.state {
+    fn account_for(&mut self, key: &SessionKey, slot: &Slot, books: &Books) {
+        books.usage.release(1, slot.state.cost());
+        if let State::Live { owner, .. } = &slot.state {
             self.counts.expired += 1;
+            if let Some(user) = owner {
+                books.users.remove(user, key);
+            }
         }
     }
 }
@@ -189,12 +214,14 @@ impl Slot {
             payload,
             version,
             absolute,
+            owner,
         } = &self.state
         else {
             return None;
         };
         let remaining = Lifetime::new(remaining(now, self.until), remaining(now, *absolute));
-        Some(Entry::new(*version, payload.clone(), remaining))
+        let owner = owner.as_deref().copied();
+        Some(Entry::new(*version, payload.clone(), remaining).with_owner(owner))
     }
 
     /// Moves a live session's idle deadline out, as [`Slide`] says. The timer stays: it notices when it
@@ -210,11 +237,19 @@ impl Slot {
         }
     }
 
-    /// Turns the slot into a tombstone until a tick, and returns how many bytes that frees.
-    pub(super) fn bury(&mut self, until: Tick) -> usize {
+    /// Turns the slot of this key, which is live, into a tombstone until a tick.
+    pub(super) fn bury(&mut self, key: &SessionKey, until: Tick, books: &Books) {
         self.until = until;
         let buried = replace(&mut self.state, State::Tombstone);
-        buried.cost() - State::Tombstone.cost()
+        books
+            .usage
+            .release(0, buried.cost() - State::Tombstone.cost());
+        if let State::Live {
+            owner: Some(user), ..
+        } = buried
+        {
+            books.users.remove(&user, key);
+        }
     }
 
     /// Drops the payload of a session whose grace is over, and returns how many bytes that frees.
@@ -236,11 +271,17 @@ impl State {
     pub(super) fn cost(&self) -> usize {
         ENTRY_BYTES
             + match self {
-                State::Live { payload, .. } => payload.len(),
-                State::Superseded(old) => State::SUPERSEDED_BYTES + old.payload.len(),
+                State::Live { payload, owner, .. } => payload.len() + owned_bytes(owner),
+                State::Superseded(old) => {
+                    State::SUPERSEDED_BYTES + old.payload.len() + owned_bytes(&old.owner)
+                }
                 State::Tombstone => 0,
             }
     }
+}
+
+fn owned_bytes(owner: &Option<Box<UserKey>>) -> usize {
+    owner.as_ref().map_or(0, |_| OWNED_BYTES)
 }
 
 impl Superseded {
@@ -252,6 +293,7 @@ impl Superseded {
             self.payload.clone(),
             Lifetime::new(left, left),
         )
+        .with_owner(self.owner.as_deref().copied())
     }
 }
 
@@ -333,6 +375,59 @@ mod tests {
                 assert_eq!(shard.table.len(), shard.wheel.len());
             }
             clock.advance(Duration::from_secs(60));
+        }
+    }
+
+    /// The list of a user and the table say the same, whatever happens to the sessions.
+    #[test]
+    fn a_session_is_listed_exactly_while_its_slot_is_there() {
+        use crate::user::{Cap, Owner, UserKey};
+        let clock = ManualClock::new();
+        let store = MemoryStore::builder().clock(clock.clone()).build();
+        let mut rng = purlin_core::Rng::from_seed(7);
+        for step in 0..3_000 {
+            let [k, other] = [rng.below(40), rng.below(40)].map(|k| key(k as u8));
+            let cap = rng.chance(0.5).then_some(Cap::evict_oldest(5));
+            let owner = match rng.below(5) {
+                0 => Owner::Unchanged,
+                1 => Owner::Nobody,
+                user => Owner::User {
+                    user: UserKey::of(user.to_le_bytes()),
+                    cap,
+                },
+            };
+            let lifetime = Lifetime::new(Duration::from_secs(rng.below(400)), Duration::MAX);
+            let record = Record::new("x", lifetime).with_owner(owner);
+            let version = run(store.load(&k, Slide::No))
+                .unwrap()
+                .map_or(Version::FIRST, |entry| entry.version);
+            match rng.below(4) {
+                0 => drop(run(store.create(&k, record))),
+                1 => drop(run(store.rotate(
+                    &k,
+                    &other,
+                    version,
+                    record,
+                    Duration::ZERO,
+                ))),
+                2 => drop(run(store.delete(&k))),
+                _ => clock.advance(Duration::from_secs(rng.below(60))),
+            }
+            let live_and_owned: usize = store
+                .shards
+                .iter()
+                .map(|shard| {
+                    let shard = shard.lock();
+                    let owned = shard
+                        .table
+                        .values()
+                        .filter(|slot| matches!(slot.state, State::Live { owner: Some(_), .. }));
+                    owned.count()
+                })
+                .sum();
+            let (sessions, users) = store.books.users.count();
+            assert_eq!(sessions, live_and_owned, "step {step}");
+            assert!(users <= sessions);
         }
     }
 

@@ -49,7 +49,9 @@ impl SessionFailure {
                 OpenError::Payload(_) => StatusCode::INTERNAL_SERVER_ERROR,
             },
             SessionFailure::Commit(error) => match &**error {
-                CommitError::Gone | CommitError::Superseded => StatusCode::CONFLICT,
+                CommitError::Gone | CommitError::Superseded | CommitError::AtCap => {
+                    StatusCode::CONFLICT
+                }
                 CommitError::Contended { .. } | CommitError::Entropy(_) | CommitError::Store(_) => {
                     StatusCode::SERVICE_UNAVAILABLE
                 }

@@ -10,7 +10,7 @@ use purlin_core::sync::Mutex;
 use purlin_session_store::conformance::Subject;
 use purlin_session_store::{
     CommitOutcome, CreateOutcome, Entry, ErrorKind, Lifetime, Record, RotateOutcome, SessionId,
-    SessionKey, SessionStore, Slide, StoreError, Swept, Version,
+    SessionKey, SessionStore, Slide, StoreError, Swept, UserKey, Version,
 };
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -125,6 +125,10 @@ impl<S: SessionStore> SessionStore for Faulty<S> {
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         self.call(self.inner.delete(key)).await
+    }
+
+    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
+        self.call(self.inner.by_user(user)).await
     }
 
     async fn sweep(&self, budget: usize) -> Result<Swept, StoreError> {

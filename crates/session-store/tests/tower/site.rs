@@ -14,7 +14,7 @@ use purlin_session_store::tower::{CurrentSession, SessionLayer, SessionService, 
 use purlin_session_store::{
     CommitOutcome, CookieAttributes, CookieCodec, CreateOutcome, Entry, ErrorKind, MemoryStore,
     Policy, Record, RotateOutcome, Saved, Session, SessionKey, SessionStore, Sessions, Slide,
-    StoreError, Version,
+    StoreError, UserKey, Version,
 };
 use tokio::sync::Barrier;
 use tower_layer::Layer;
@@ -236,5 +236,9 @@ impl SessionStore for Faulty {
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         self.admit(&self.writes).await?;
         self.inner.delete(key).await
+    }
+    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
+        self.admit(&self.loads).await?;
+        self.inner.by_user(user).await
     }
 }
