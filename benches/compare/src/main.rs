@@ -18,10 +18,12 @@ use lexopt::prelude::*;
 
 const USAGE: &str = "\
 usage: compare cache [--trace FILE]... [--rounds N] [--ops N]
-       compare ring  [--rounds N] [--ops N]
+       compare ring  [--nodes N]... [--only TEXT] [--rounds N] [--ops N]
        compare session [--rounds N] [--ops N]
 
   --trace FILE  also replay this access trace (u32 ids, little-endian, zstd or raw); may be repeated
+  --nodes N     compare among N nodes (default 10, 100, 1000 and 10000); may be repeated
+  --only TEXT   only contenders whose name contains this
   --rounds N    interleaved rounds of each timing (default 5)
   --ops N       operations a round and thread (default 2000000)";
 
@@ -29,6 +31,8 @@ usage: compare cache [--trace FILE]... [--rounds N] [--ops N]
 struct Task {
     comparison: Comparison,
     traces: Vec<PathBuf>,
+    nodes: Vec<u32>,
+    only: String,
     rounds: usize,
     ops: usize,
 }
@@ -53,7 +57,7 @@ fn run(task: &Task) -> Result<(), Box<dyn Error>> {
     match task.comparison {
         Comparison::Cache => cache::run(&task.traces, task.rounds, task.ops),
         Comparison::Ring => {
-            ring::run(task.rounds, task.ops);
+            ring::run(&task.nodes, &task.only, task.rounds, task.ops);
             Ok(())
         }
         Comparison::Session => session::run(task.rounds, task.ops),
@@ -63,11 +67,14 @@ fn run(task: &Task) -> Result<(), Box<dyn Error>> {
 /// The task of the command line, or `None` if it only asked for help.
 fn parse() -> Result<Option<Task>, Box<dyn Error>> {
     let mut comparison = None;
-    let (mut traces, mut rounds, mut ops) = (Vec::new(), 5, 2_000_000);
+    let (mut traces, mut nodes, mut only) = (Vec::new(), Vec::new(), String::new());
+    let (mut rounds, mut ops) = (5, 2_000_000);
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
             Long("trace") => traces.push(PathBuf::from(args.value()?)),
+            Long("nodes") => nodes.push(args.value()?.parse()?),
+            Long("only") => only = args.value()?.parse()?,
             Long("rounds") => rounds = positive(args.value()?.parse()?, "--rounds")?,
             Long("ops") => ops = positive(args.value()?.parse()?, "--ops")?,
             Short('h') | Long("help") => {
@@ -95,6 +102,8 @@ fn parse() -> Result<Option<Task>, Box<dyn Error>> {
     Ok(Some(Task {
         comparison,
         traces,
+        nodes,
+        only,
         rounds,
         ops,
     }))
