@@ -1,12 +1,13 @@
 //! Our crates beside named rivals: the same work, in one run, with the rows we lose.
 //!
-//! `compare cache` and `compare ring` print Markdown tables. Times come from interleaved rounds, so that a
+//! `compare cache`, `compare ring` and `compare session` print Markdown tables. Times come from interleaved rounds, so that a
 //! noisy moment of the machine falls on all alike; quote the ratios and not the nanoseconds.
 
 mod allocations;
 mod cache;
 mod ring;
 mod rounds;
+mod session;
 mod table;
 
 use std::error::Error;
@@ -18,6 +19,7 @@ use lexopt::prelude::*;
 const USAGE: &str = "\
 usage: compare cache [--trace FILE]... [--rounds N] [--ops N]
        compare ring  [--nodes N]... [--only TEXT] [--rounds N] [--ops N]
+       compare session [--rounds N] [--ops N]
 
   --trace FILE  also replay this access trace (u32 ids, little-endian, zstd or raw); may be repeated
   --nodes N     compare among N nodes (default 10, 100, 1000 and 10000); may be repeated
@@ -38,6 +40,7 @@ struct Task {
 enum Comparison {
     Cache,
     Ring,
+    Session,
 }
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ fn run(task: &Task) -> Result<(), Box<dyn Error>> {
             ring::run(&task.nodes, &task.only, task.rounds, task.ops);
             Ok(())
         }
+        Comparison::Session => session::run(task.rounds, task.ops),
     }
 }
 
@@ -81,10 +85,12 @@ fn parse() -> Result<Option<Task>, Box<dyn Error>> {
                 comparison = Some(match name.to_str() {
                     Some("cache") => Comparison::Cache,
                     Some("ring") => Comparison::Ring,
+                    Some("session") => Comparison::Session,
                     _ => {
-                        return Err(
-                            format!("{name:?} is not compared yet; cache and ring are").into()
-                        );
+                        return Err(format!(
+                            "{name:?} is not compared yet; cache, ring and session are"
+                        )
+                        .into());
                     }
                 });
             }
@@ -92,7 +98,7 @@ fn parse() -> Result<Option<Task>, Box<dyn Error>> {
         }
     }
     let comparison =
-        comparison.ok_or("what shall be compared? cache or ring; --help tells more")?;
+        comparison.ok_or("what shall be compared? cache, ring or session; --help tells more")?;
     Ok(Some(Task {
         comparison,
         traces,
