@@ -167,6 +167,10 @@ impl Twemproxy {
 /// Replicas are the next distinct nodes on the circle, or in the list where there is no circle. Lookups do
 /// not allocate. A node of weight 0 is left out, as if it were not in the other program's list.
 ///
+/// A change of the fleet is another value, built from the new list, as those programs do it;
+/// [`ranges`](ForeignRing::ranges) lets [`diff`](crate::diff) list what moves between the two, and
+/// [`to_bytes`](ForeignRing::to_bytes) carries a ring to another process.
+///
 /// ```
 /// use purlin_core::{Node, NodeId, Placement};
 /// use purlin_hash_ring::interop::{ForeignRing, Libmemcached};
