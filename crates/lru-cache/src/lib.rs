@@ -53,9 +53,13 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(feature = "std")]
+mod backing;
 mod builder;
 #[cfg(feature = "std")]
 mod cache;
+#[cfg(feature = "std")]
+mod cluster;
 mod engine;
 mod expiry;
 #[cfg(feature = "std")]
@@ -67,13 +71,24 @@ mod policy;
 mod reentry;
 mod sets;
 mod stats;
+#[cfg(feature = "std")]
+mod tiered;
 pub mod unsync;
 
+#[cfg(feature = "std")]
+#[cfg_attr(docsrs, doc(cfg(feature = "std")))]
+pub use backing::{Backing, FlushError, Full, Through, WriteBehind};
 pub use builder::{Builder, ByEntries, ByWeight, Limit, Unlimited};
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub use cache::{Cache, Iter};
+#[cfg(feature = "std")]
+#[cfg_attr(docsrs, doc(cfg(feature = "std")))]
+pub use cluster::{CacheNode, Cluster, ClusterError};
 pub use equivalent::Equivalent;
 pub use insertion::{Cause, Evicted, Eviction, Inserted, IntoEvicted, Outcome};
 pub use policy::{ParsePolicyError, Policy};
 pub use stats::Stats;
+#[cfg(feature = "std")]
+#[cfg_attr(docsrs, doc(cfg(feature = "std")))]
+pub use tiered::{Invalidation, Invalidations, Tiered};
