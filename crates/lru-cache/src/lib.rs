@@ -40,6 +40,13 @@
 //!    is that of its table when it doubles. A call works off at most eight expired entries or timers on the side, so
 //!    a million that expire together delay nobody.
 //!
+#![cfg_attr(
+    feature = "std",
+    doc = "# Over something else\n\n\
+[`Tiered`] is a cache of this process over any other [`CacheStore`](purlin_core::CacheStore); [`Through`] and \
+[`WriteBehind`] stand in front of a table ([`Backing`]); [`Cluster`] spreads keys over nodes by a placement, with copies \
+and failover.\n"
+)]
 //! # Cost
 //!
 //! One hash a call; a hit is one lock, one look at a set, and a note of the use while there is something to note.

@@ -277,6 +277,19 @@ fn a_followed_tier_answers_only_while_it_hears_of_changes() {
     assert_eq!(far.calls(), before + 2);
 }
 
+/// What was kept while nobody reported is not believed once somebody does.
+#[test]
+fn a_following_begins_with_nothing() {
+    let (tiered, far) = tiers(false);
+    run(tiered.insert(1, 10)).unwrap();
+    run(tiered.get(&1)).unwrap();
+    run(far.insert(1, 11)).unwrap();
+    assert_eq!(run(tiered.get(&1)).unwrap(), Some(10));
+    let mut following = pin!(tiered.follow(Reports(Arc::default())));
+    assert!(poll(&mut following).is_pending());
+    assert_eq!(run(tiered.get(&1)).unwrap(), Some(11));
+}
+
 #[test]
 fn a_write_through_is_not_undone_by_a_load_that_began_before() {
     let table = Arc::new(Remote::default());
@@ -438,6 +451,25 @@ fn a_node_that_comes_back_is_emptied_first() {
         nodes[0].values.lock().unwrap().get(&0),
         Some(&2),
         "at home again"
+    );
+}
+
+/// The second in line stood in for the first, and does so again after a newer value was written to the first.
+#[test]
+fn who_stood_in_forgets_when_the_key_is_written_at_home() {
+    let (cluster, nodes, clock) = cluster(1);
+    nodes[0].fail(true);
+    run(cluster.insert(0, 1)).unwrap();
+    assert_eq!(nodes[1].values.lock().unwrap().get(&0), Some(&1));
+    nodes[0].fail(false);
+    clock.advance(Duration::from_secs(1));
+    run(cluster.insert(0, 2)).unwrap();
+    assert_eq!(nodes[0].values.lock().unwrap().get(&0), Some(&2));
+    nodes[0].fail(true);
+    assert_eq!(
+        run(cluster.get(&0)).unwrap(),
+        None,
+        "forgotten, and not the older one"
     );
 }
 
