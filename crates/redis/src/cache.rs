@@ -38,9 +38,10 @@ use crate::tracking::{Report, Tracking};
 ///     .connect("redis://127.0.0.1/")?;
 /// let reports = far.invalidations("redis://127.0.0.1/").await?;
 /// let pages = Tiered::followed(Cache::new(10_000), far);
+/// let about = "/about".to_owned();
 /// tokio::select! {
 ///     error = pages.follow(reports) => eprintln!("{error}; asking the server for each page"),
-///     page = pages.get(&"/about".to_owned()) => println!("{:?}", page?),
+///     page = pages.get(&about) => println!("{:?}", page?),
 /// }
 /// # Ok(())
 /// # }
