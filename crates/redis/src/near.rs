@@ -35,14 +35,15 @@ use crate::session::failure::{TimedOut, store_error};
 /// let url = "redis://127.0.0.1/";
 /// let redis = RedisSessionStore::builder().prefix("shop:session:");
 /// let near = Near::builder().build(redis.clone().connect(url)?);
-/// let keep_following = async {
+/// let mut pause = tokio::time::interval(Duration::from_millis(500));
+/// let keep_following = async move {
 ///     loop {
 ///         let error = match redis.invalidations(url).await {
 ///             Ok(reports) => near.follow(reports).await,
 ///             Err(error) => error,
 ///         };
 ///         eprintln!("{error}; asking the server for each session until it is back");
-///         tokio::time::sleep(Duration::from_millis(500)).await;
+///         pause.tick().await;
 ///     }
 /// };
 /// # drop(keep_following);

@@ -12,6 +12,8 @@
 //! | [`SessionStore`], [`DynSessionStore`] | the contract of a store: versions, and outcomes with names |
 //! | [`MemoryStore`] | a store in this process, bounded in entries and bytes |
 //! | [`Session`] | one session within a request: fields, and what is to become of it |
+//! | [`Mirrored`] | several stores as one, of which a minority may die |
+//! | [`regions`] | a session in several data centres at once, each of which can write alone |
 //! | [`Breaker`] | a store that is not asked while it does not answer |
 #![cfg_attr(
     feature = "near",
@@ -78,11 +80,14 @@ mod error;
 mod fields;
 mod id;
 mod memory;
+mod mirrored;
 #[cfg(feature = "near")]
 mod near;
 mod policy;
+pub mod regions;
 mod session;
 mod sessions;
+mod slide;
 mod store;
 #[cfg(feature = "tower")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
@@ -100,6 +105,7 @@ pub use error::{ErrorKind, StoreError};
 pub use fields::PayloadError;
 pub use id::{EntropyError, SessionId, SessionKey};
 pub use memory::{Builder, MemoryStore, Stats};
+pub use mirrored::{MirrorError, Mirrored};
 #[cfg(feature = "near")]
 #[cfg_attr(docsrs, doc(cfg(feature = "near")))]
 pub use near::{Invalidation, Invalidations, Near, NearBuilder, NearStats};

@@ -392,15 +392,6 @@ impl Kept {
     }
 }
 
-/// Whether a slide would move the deadline of a session that has this much left, so that the store must be asked.
-fn would_move(slide: Slide, entry: &Entry) -> bool {
-    let Slide::To { idle, min_gain } = slide else {
-        return false;
-    };
-    let target = idle.min(entry.remaining.absolute);
-    target > entry.remaining.idle && target - entry.remaining.idle >= min_gain
-}
-
 impl<S: SessionStore, C: Clock + Send + Sync> SessionStore for Near<S, C> {
     async fn create(&self, key: &SessionKey, record: Record) -> Result<CreateOutcome, StoreError> {
         let _forgetting = self.forgetting([key]);
@@ -416,7 +407,7 @@ impl<S: SessionStore, C: Clock + Send + Sync> SessionStore for Near<S, C> {
                     && kept.stamp.is_current_in(&self.stamps, key)
             });
             if let Some(entry) = kept.and_then(|kept| kept.aged(now)) {
-                if !would_move(slide, &entry) {
+                if !slide.would_move(entry.remaining) {
                     self.count(&self.counts.hits);
                     return Ok(Some(entry));
                 }

@@ -30,6 +30,8 @@ pub(crate) struct Faulty<S> {
     pub(crate) calls: AtomicU64,
     pub(crate) loads: AtomicU64,
     failure: Mutex<Option<ErrorKind>>,
+    /// How many calls go well before the failure begins.
+    patience: AtomicU64,
     /// Whether a call that fails has its effect all the same.
     pub(crate) fails_after: AtomicBool,
     /// Whether calls wait after they were done, and before they answer.
@@ -43,13 +45,21 @@ impl<S> Faulty<S> {
             calls: AtomicU64::new(0),
             loads: AtomicU64::new(0),
             failure: Mutex::new(None),
+            patience: AtomicU64::new(0),
             fails_after: AtomicBool::new(false),
             holds_answers: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn fail(&self, kind: impl Into<Option<ErrorKind>>) {
+        self.patience.store(0, Ordering::Relaxed);
         *self.failure.lock() = kind.into();
+    }
+
+    /// Fails after so many calls that go well.
+    pub(crate) fn fail_after(&self, calls: u64, kind: ErrorKind) {
+        self.fail(kind);
+        self.patience.store(calls, Ordering::Relaxed);
     }
 
     pub(crate) fn calls(&self) -> u64 {
@@ -65,7 +75,10 @@ impl<S> Faulty<S> {
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let failure = *self.failure.lock();
+        let left = self.patience.load(Ordering::Relaxed);
+        self.patience
+            .store(left.saturating_sub(1), Ordering::Relaxed);
+        let failure = self.failure.lock().filter(|_| left == 0);
         match failure {
             Some(kind) if !self.fails_after.load(Ordering::Relaxed) => {
                 return Err(StoreError::new(kind));
