@@ -34,6 +34,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use http::{Request, Response};
+use purlin_core::Clock;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -93,8 +94,8 @@ pub enum CommitOn {
 impl SessionLayer {
     /// A layer over these sessions, whose ids travel in this cookie. The handlers may share the sessions: for
     /// [`Sessions::update`], or whatever concerns more than the one session.
-    pub fn new<S: SessionStore + 'static>(
-        sessions: Arc<Sessions<S>>,
+    pub fn new<S: SessionStore + 'static, C: Clock + Send + Sync + 'static>(
+        sessions: Arc<Sessions<S, C>>,
         cookies: impl Into<Arc<CookieCodec>>,
     ) -> Self {
         SessionLayer {
@@ -207,7 +208,7 @@ trait AnySessions: Send + Sync {
     fn commit<'a>(&'a self, session: &'a mut Session) -> BoxFuture<'a, Result<Saved, CommitError>>;
 }
 
-impl<S: SessionStore> AnySessions for Sessions<S> {
+impl<S: SessionStore, C: Clock + Send + Sync> AnySessions for Sessions<S, C> {
     fn open(&self, id: SessionId) -> BoxFuture<'_, Result<Session, OpenError>> {
         Box::pin(Sessions::open(self, id))
     }

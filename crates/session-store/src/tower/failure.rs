@@ -49,15 +49,17 @@ impl SessionFailure {
                 OpenError::Payload(_) => StatusCode::INTERNAL_SERVER_ERROR,
             },
             SessionFailure::Commit(error) => match &**error {
-                CommitError::Gone | CommitError::Superseded | CommitError::AtCap => {
-                    StatusCode::CONFLICT
-                }
-                CommitError::Contended { .. } | CommitError::Entropy(_) | CommitError::Store(_) => {
-                    StatusCode::SERVICE_UNAVAILABLE
-                }
-                CommitError::TooLarge { .. } | CommitError::Payload(_) => {
-                    StatusCode::INTERNAL_SERVER_ERROR
-                }
+                CommitError::Gone
+                | CommitError::Superseded
+                | CommitError::AtCap
+                | CommitError::Clash { .. } => StatusCode::CONFLICT,
+                CommitError::Contended { .. }
+                | CommitError::TooManyNew { .. }
+                | CommitError::Entropy(_)
+                | CommitError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+                CommitError::TooLarge { .. }
+                | CommitError::TooManyFields { .. }
+                | CommitError::Payload(_) => StatusCode::INTERNAL_SERVER_ERROR,
             },
             SessionFailure::InUse | SessionFailure::Closed | SessionFailure::NoLayer => {
                 StatusCode::INTERNAL_SERVER_ERROR
