@@ -28,8 +28,13 @@
 //! assert!(report.interleavings > 5_000);
 //! # }
 //! ```
+//!
+//! What requests can rely on with [`Sessions`](crate::Sessions) over the store is in [`lines`], one function a
+//! promise.
 
+mod at_once;
 mod interleavings;
+pub mod lines;
 mod model;
 mod promises;
 mod users;
@@ -64,6 +69,12 @@ pub trait Subject: Sync {
 
     /// Lets this much of the store's time pass, or a little more.
     fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send;
+
+    /// Whether the store can be called on any thread, as one can that needs no runtime. Requests at once are
+    /// then made on a thread each; otherwise they take turns on the caller's.
+    fn is_free_of_runtimes(&self) -> bool {
+        false
+    }
 }
 
 /// What a suite ran through.

@@ -70,12 +70,17 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod auth;
 mod breaker;
+mod bucket;
+mod clash;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod conformance;
 #[cfg(feature = "keyring")]
 mod cookie;
+#[cfg(feature = "keyring")]
+mod csrf;
 mod error;
 mod fields;
 mod id;
@@ -94,13 +99,18 @@ mod store;
 pub mod tower;
 mod user;
 
+pub use auth::{Assurance, AuthError, HandleError, Login, SessionHandle};
 pub use breaker::{Breaker, BreakerOpen, BreakerStats};
+pub use clash::{Clash, Merge, OnClash};
 #[cfg(feature = "keyring")]
 #[cfg_attr(docsrs, doc(cfg(feature = "keyring")))]
 pub use cookie::{
     CookieAttributeError, CookieAttributes, CookieBuilder, CookieCodec, CookieError, Opened,
     SameSite, TokenTooLong,
 };
+#[cfg(feature = "keyring")]
+#[cfg_attr(docsrs, doc(cfg(feature = "keyring")))]
+pub use csrf::CsrfTokens;
 pub use error::{ErrorKind, StoreError};
 pub use fields::PayloadError;
 pub use id::{EntropyError, SessionId, SessionKey};
@@ -111,7 +121,7 @@ pub use mirrored::{MirrorError, Mirrored};
 pub use near::{Invalidation, Invalidations, Near, NearBuilder, NearStats};
 pub use policy::Policy;
 pub use session::{FieldError, Session, State};
-pub use sessions::{CommitError, OpenError, Saved, Sessions};
+pub use sessions::{CommitError, Device, OpenError, RevokeError, Saved, Sessions, UpdateError};
 pub use store::{
     BoxFuture, CommitOutcome, CreateOutcome, DynSessionStore, Entry, Lifetime, Record,
     RotateOutcome, SessionStore, Slide, Swept, Version,

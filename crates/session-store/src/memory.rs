@@ -31,9 +31,11 @@ pub use stats::Stats;
 ///
 /// # Limits
 ///
-/// It holds at most so many entries and bytes, and a session is never dropped to make room: at the limit,
-/// what has expired is freed, and then `create` (or a commit that grows the session) is refused with
-/// [`ErrorKind::Full`]. An entry counts its payload and [`ENTRY_BYTES`](MemoryStore::ENTRY_BYTES). Keys that
+/// It holds at most so many entries and bytes. At the limit, what has expired is freed; then a session that is
+/// somebody's takes the room of those that are nobody's; and then `create` (or a commit that grows the
+/// session) is refused with [`ErrorKind::Full`]. A session that is somebody's is never dropped to make room,
+/// and one that is nobody's takes nobody's room: whoever makes a million of them keeps new visitors out, and
+/// ends no session that is there. An entry counts its payload and [`ENTRY_BYTES`](MemoryStore::ENTRY_BYTES). Keys that
 /// are remembered after their session ended count too.
 ///
 /// # Time
@@ -118,6 +120,9 @@ const SWEPT_PER_WRITE: usize = 8;
 /// How many entries are freed before a call is refused for want of room.
 const SWEPT_WHEN_FULL: usize = 256;
 
+/// How many sessions that are nobody's end before a call for one that is somebody's is refused.
+const EVICTED_WHEN_FULL: usize = 64;
+
 /// How often room is made among a user's sessions for one more. Each time that it was in vain, another call
 /// for the same user took it.
 const WAYS_MADE: usize = 256;
@@ -147,6 +152,7 @@ impl<C: Clock> MemoryStore<C> {
             rotated,
             deleted,
             expired,
+            evicted,
         } = counts;
         let refused = self.books.usage.refused();
         Stats {
@@ -158,6 +164,7 @@ impl<C: Clock> MemoryStore<C> {
             rotated,
             deleted,
             expired,
+            evicted,
             refused,
         }
     }
@@ -178,7 +185,8 @@ impl<C: Clock> MemoryStore<C> {
 
     fn create_now(&self, key: &SessionKey, record: Record) -> Result<CreateOutcome, StoreError> {
         let owner = record.owner;
-        self.with_way(owner, record, |payload, lifetime| {
+        let entitled = || owner.after(None).is_some();
+        self.with_way(key, owner, entitled, record, |payload, lifetime| {
             let (mut shard, now) = self.lock(key);
             if shard.find(key, now).is_some() {
                 return Ok(Ok(CreateOutcome::Collision));
@@ -234,7 +242,8 @@ impl<C: Clock> MemoryStore<C> {
         expected: Version,
         record: Record,
     ) -> Result<CommitOutcome, StoreError> {
-        self.with_room(record, |new_payload, lifetime| {
+        let entitled = || self.owner(key).is_some();
+        self.with_room(key, entitled, record, |new_payload, lifetime| {
             let (mut shard, now) = self.lock(key);
             let Some(slot) = shard.find(key, now) else {
                 return Ok(CommitOutcome::Gone);
@@ -281,7 +290,8 @@ impl<C: Clock> MemoryStore<C> {
         grace: Duration,
     ) -> Result<RotateOutcome, StoreError> {
         let owner = record.owner;
-        self.with_way(owner, record, |new_payload, lifetime| {
+        let entitled = || owner.after(self.owner(old_key)).is_some();
+        self.with_way(old_key, owner, entitled, record, |new_payload, lifetime| {
             let mut pair = self.lock_pair(old_key, new_key);
             let now = pair.now;
             let Some(slot) = pair.shard(old_key).find(old_key, now) else {
@@ -381,6 +391,7 @@ impl<C: Clock> MemoryStore<C> {
             match &slot.state {
                 State::Live { .. } => {
                     slot.bury(&key, now.after(self.retention), &self.books);
+                    shard.forget_stranger(&key);
                     shard.rearm(&key);
                     shard.counts.deleted += 1;
                     shard.expire(now, SWEPT_PER_WRITE, &self.books);
@@ -433,12 +444,14 @@ impl<C: Clock> MemoryStore<C> {
     /// others may take the room that was made; who comes last too often is refused.
     fn with_way<T>(
         &self,
+        key: &SessionKey,
         owner: Owner,
+        entitled: impl Fn() -> bool,
         record: Record,
         write: impl Fn(&Bytes, crate::store::Lifetime) -> Result<Result<T, Full>, NoRoom>,
     ) -> Result<Option<T>, StoreError> {
         for _ in 0..WAYS_MADE {
-            match self.with_room(record.clone(), &write)? {
+            match self.with_room(key, &entitled, record.clone(), &write)? {
                 Ok(outcome) => return Ok(Some(outcome)),
                 Err(Full) => {
                     let Owner::User {
@@ -474,10 +487,29 @@ impl<C: Clock> MemoryStore<C> {
         }
     }
 
-    /// Runs a write. If there is no room for it, frees what has expired and runs it once more; if there is
-    /// none even then, refuses the record.
+    /// Whose a session is.
+    fn owner(&self, key: &SessionKey) -> Option<UserKey> {
+        let (mut shard, now) = self.lock(key);
+        shard.find(key, now)?.live_entry(now)?.owner
+    }
+
+    /// Ends a session that is nobody's, and is not this one. Whether there was one.
+    fn evict_stranger(&self, spared: &SessionKey) -> bool {
+        let n_shards = self.shards.len();
+        let start = self.next_swept.fetch_add(1, Ordering::Relaxed);
+        (0..n_shards).any(|i| {
+            let mut shard = self.shards[start.wrapping_add(i) % n_shards].lock();
+            shard.evict_stranger(spared, &self.books)
+        })
+    }
+
+    /// Runs a write to the session of a key. If there is no room for it, frees what has expired and runs it
+    /// again; if there is none then and the session is entitled to that of others, takes it from those that
+    /// are nobody's; if there is none even then, refuses the record.
     fn with_room<T>(
         &self,
+        key: &SessionKey,
+        entitled: impl Fn() -> bool,
         record: Record,
         write: impl Fn(&Bytes, crate::store::Lifetime) -> Result<T, NoRoom>,
     ) -> Result<T, StoreError> {
@@ -490,7 +522,14 @@ impl<C: Clock> MemoryStore<C> {
             return Ok(outcome);
         }
         self.sweep_now(SWEPT_WHEN_FULL);
-        write(&payload, record.lifetime).map_err(|NoRoom| {
+        let mut outcome = write(&payload, record.lifetime);
+        for _ in 0..EVICTED_WHEN_FULL {
+            if outcome.is_ok() || !entitled() || !self.evict_stranger(key) {
+                break;
+            }
+            outcome = write(&payload, record.lifetime);
+        }
+        outcome.map_err(|NoRoom| {
             self.books.usage.refuse();
             StoreError::new(ErrorKind::Full).with_record(record)
         })

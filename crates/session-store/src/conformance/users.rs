@@ -1,11 +1,9 @@
 //! The sentences of the contract about users: whose a session is, their list, their cap, their revocation.
 
-use core::future::{Future, poll_fn};
-use core::pin::Pin;
-use core::task::Poll;
 use core::time::Duration;
 use std::collections::BTreeSet;
 
+use super::at_once::{all, both};
 use super::{Report, Subject, Violation, answered, expect, new_key, record};
 use crate::id::SessionKey;
 use crate::store::{
@@ -380,34 +378,6 @@ async fn many_loads_at_once_answer_in_order<S: Subject>(subject: &S) -> Result<(
 /// How many calls are under way at once.
 const AT_ONCE: usize = 12;
 
-/// A future, and what it came to.
-type Waiting<F> = (Pin<Box<F>>, Option<<F as Future>::Output>);
-
-/// Waits for all, each being under way while the others are.
-async fn all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut waiting: Vec<Waiting<F>> = futures
-        .into_iter()
-        .map(|future| (Box::pin(future), None))
-        .collect();
-    poll_fn(|cx| {
-        for (future, output) in waiting.iter_mut().filter(|(_, output)| output.is_none()) {
-            if let Poll::Ready(done) = future.as_mut().poll(cx) {
-                *output = Some(done);
-            }
-        }
-        if waiting.iter().all(|(_, output)| output.is_some()) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
-    waiting
-        .into_iter()
-        .filter_map(|(_, output)| output)
-        .collect()
-}
-
 /// Logs in: every other time by a rotation.
 async fn login_somehow<S: Subject>(
     subject: &S,
@@ -550,29 +520,4 @@ async fn a_cap_holds_however_many_log_in_at_once<S: Subject>(subject: &S) -> Res
         }
     }
     Ok(())
-}
-
-async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
-    let (mut a, mut b) = (Box::pin(a), Box::pin(b));
-    let (mut first, mut second) = (None, None);
-    poll_fn(|cx| {
-        if first.is_none() {
-            if let Poll::Ready(done) = a.as_mut().poll(cx) {
-                first = Some(done);
-            }
-        }
-        if second.is_none() {
-            if let Poll::Ready(done) = b.as_mut().poll(cx) {
-                second = Some(done);
-            }
-        }
-        match (first.take(), second.take()) {
-            (Some(first), Some(second)) => Poll::Ready((first, second)),
-            (done_first, done_second) => {
-                (first, second) = (done_first, done_second);
-                Poll::Pending
-            }
-        }
-    })
-    .await
 }

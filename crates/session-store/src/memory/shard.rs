@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use purlin_core::{MapHasher, Tick};
+use purlin_core::{MapHasher, Rng, Tick};
 use purlin_timer_wheel::{TimerId, Wheel};
 
 use super::Books;
@@ -19,11 +19,33 @@ pub(super) struct Shard {
     table: HashMap<SessionKey, Slot, MapHasher>,
     /// One timer a slot, in seconds. It may be earlier than the slot's next change, since using a session
     /// does not move it; it is set again when it fires. It is later by less than a second.
-    wheel: Wheel<SessionKey>,
+    wheel: Wheel<Timer>,
+    /// The timers of the live sessions that are nobody's, in no order: one of them can be picked at random.
+    strangers: Vec<TimerId>,
+    rng: Rng,
     /// The latest tick seen. A clock that steps back is held here, so that nothing expired is seen alive
     /// again.
     latest: Tick,
     pub(super) counts: Counts,
+}
+
+/// A slot's timer.
+struct Timer {
+    key: SessionKey,
+    /// Where it is among the strangers.
+    stranger: u32,
+}
+
+impl Timer {
+    /// It is not among the strangers.
+    const NO_STRANGER: u32 = u32::MAX;
+
+    fn of_no_stranger(key: SessionKey) -> Self {
+        Timer {
+            key,
+            stranger: Timer::NO_STRANGER,
+        }
+    }
 }
 
 /// What is known of a key.
@@ -69,6 +91,7 @@ pub(super) struct Counts {
     pub(super) rotated: u64,
     pub(super) deleted: u64,
     pub(super) expired: u64,
+    pub(super) evicted: u64,
 }
 
 impl Shard {
@@ -76,6 +99,9 @@ impl Shard {
         Shard {
             table: HashMap::default(),
             wheel: Wheel::new(second_before(now)),
+            strangers: Vec::new(),
+            // Whoever knew what it picks could keep a session of theirs alive a little longer, at best.
+            rng: Rng::from_seed(now.as_nanos()),
             latest: now,
             counts: Counts::default(),
         }
@@ -94,7 +120,13 @@ impl Shard {
 
     /// Fills a slot that `find` does not find. Its room has been reserved.
     pub(super) fn insert(&mut self, key: SessionKey, state: State, until: Tick, books: &Books) {
-        let timer = self.wheel.insert(second_after(until), key);
+        let is_stranger = state.is_strangers();
+        let timer = self
+            .wheel
+            .insert(second_after(until), Timer::of_no_stranger(key));
+        if is_stranger {
+            self.add_stranger(timer);
+        }
         if let Some(expired) = self.table.insert(
             key,
             Slot {
@@ -103,8 +135,74 @@ impl Shard {
                 timer,
             },
         ) {
-            self.wheel.cancel(expired.timer);
+            self.cancel(expired.timer);
             self.account_for(&key, &expired, books);
+        }
+    }
+
+    /// Ends a session that is nobody's, and says whether there was one. Of a few at random it is the one that
+    /// would have ended first, so whoever makes many such sessions loses most.
+    pub(super) fn evict_stranger(&mut self, spared: &SessionKey, books: &Books) -> bool {
+        let mut first: Option<(Tick, SessionKey)> = None;
+        if self.strangers.is_empty() {
+            return false;
+        }
+        for _ in 0..STRANGERS_SEEN {
+            let timer = self.strangers[self.rng.below(self.strangers.len() as u64) as usize];
+            let key = self.wheel.get(timer).map(|timer| timer.key);
+            let seen = key.and_then(|key| Some((self.table.get(&key)?.until, key)));
+            let seen = seen.filter(|(_, key)| key != spared);
+            first = match (first, seen) {
+                (Some(first), Some(seen)) => Some(first.min(seen)),
+                (first, seen) => first.or(seen),
+            };
+        }
+        let Some(slot) = first.and_then(|(_, key)| self.table.remove(&key)) else {
+            return false;
+        };
+        self.cancel(slot.timer);
+        books.usage.release(1, slot.state.cost());
+        self.counts.evicted += 1;
+        true
+    }
+
+    /// Notes that the live session of a slot is no more, or somebody's.
+    pub(super) fn forget_stranger(&mut self, key: &SessionKey) {
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
+        if let Some(timer) = self.wheel.get_mut(slot.timer) {
+            let idx = replace(&mut timer.stranger, Timer::NO_STRANGER);
+            self.remove_stranger(idx);
+        }
+    }
+
+    fn add_stranger(&mut self, id: TimerId) {
+        // A wheel has fewer timers than that.
+        let Ok(idx) = u32::try_from(self.strangers.len()) else {
+            return;
+        };
+        if let Some(timer) = self.wheel.get_mut(id) {
+            timer.stranger = idx;
+            self.strangers.push(id);
+        }
+    }
+
+    fn remove_stranger(&mut self, idx: u32) {
+        if idx == Timer::NO_STRANGER {
+            return;
+        }
+        self.strangers.swap_remove(idx as usize);
+        if let Some(moved) = self.strangers.get(idx as usize) {
+            if let Some(timer) = self.wheel.get_mut(*moved) {
+                timer.stranger = idx;
+            }
+        }
+    }
+
+    fn cancel(&mut self, timer: TimerId) {
+        if let Some(timer) = self.wheel.cancel(timer) {
+            self.remove_stranger(timer.stranger);
         }
     }
 
@@ -114,7 +212,7 @@ impl Shard {
             return false;
         }
         if let Some(slot) = self.table.remove(key) {
-            self.wheel.cancel(slot.timer);
+            self.cancel(slot.timer);
             self.account_for(key, &slot, books);
         }
         true
@@ -154,6 +252,7 @@ impl Shard {
         }));
         slot.until = now.after(retention);
         self.wheel.reschedule(slot.timer, second_after(grace_until));
+        self.forget_stranger(key);
     }
 
     /// Brings a slot's timer forward, if the slot's next change is now earlier.
@@ -172,15 +271,26 @@ impl Shard {
         let mut due = Vec::new();
         let advance = self
             .wheel
-            .advance(second_before(now), budget, |key| due.push(key));
+            .advance(second_before(now), budget, |timer| due.push(timer));
+        // From the highest place down, so that what is moved to a place that has become free has not fired.
+        let mut places: Vec<u32> = due.iter().map(|timer| timer.stranger).collect();
+        places.sort_unstable_by(|a, b| b.cmp(a));
+        places.into_iter().for_each(|idx| self.remove_stranger(idx));
         let mut removed = 0;
-        for key in due {
+        for Timer { key, .. } in due {
             let Some(slot) = self.table.get_mut(&key) else {
                 continue;
             };
             if now < slot.until {
                 books.usage.release(0, slot.drop_outlived_payload(now));
-                slot.timer = self.wheel.insert(second_after(slot.until), key);
+                let is_stranger = slot.state.is_strangers();
+                let timer = self
+                    .wheel
+                    .insert(second_after(slot.until), Timer::of_no_stranger(key));
+                slot.timer = timer;
+                if is_stranger {
+                    self.add_stranger(timer);
+                }
             } else if let Some(slot) = self.table.remove(&key) {
                 self.account_for(&key, &slot, books);
                 removed += 1;
@@ -267,6 +377,11 @@ impl State {
     /// What a rotated session takes beside what it took when it was live.
     pub(super) const SUPERSEDED_BYTES: usize = size_of::<Superseded>();
 
+    /// Whether this is a live session that is nobody's.
+    fn is_strangers(&self) -> bool {
+        matches!(self, State::Live { owner: None, .. })
+    }
+
     /// What an entry in this state counts.
     pub(super) fn cost(&self) -> usize {
         ENTRY_BYTES
@@ -305,6 +420,7 @@ impl Counts {
         self.rotated += other.rotated;
         self.deleted += other.deleted;
         self.expired += other.expired;
+        self.evicted += other.evicted;
     }
 }
 
@@ -316,6 +432,9 @@ fn remaining(now: Tick, deadline: Tick) -> Duration {
         deadline.since(now)
     }
 }
+
+/// How many sessions that are nobody's are looked at to end one of them.
+const STRANGERS_SEEN: usize = 5;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -425,6 +544,18 @@ mod tests {
                     owned.count()
                 })
                 .sum();
+            for shard in &store.shards {
+                let shard = shard.lock();
+                let is_stranger = |slot: &&Slot| slot.state.is_strangers();
+                let strangers = shard.table.values().filter(is_stranger).count();
+                assert_eq!(shard.strangers.len(), strangers, "step {step}");
+                for (idx, id) in shard.strangers.iter().enumerate() {
+                    assert_eq!(
+                        shard.wheel.get(*id).map(|timer| timer.stranger),
+                        Some(idx as u32)
+                    );
+                }
+            }
             let (sessions, users) = store.books.users.count();
             assert_eq!(sessions, live_and_owned, "step {step}");
             assert!(users <= sessions);
