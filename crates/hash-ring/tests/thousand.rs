@@ -1,7 +1,7 @@
 //! R4 in full: a thousand random additions, removals and reweights of a slot table, with a million keys looked
 //! up before and after each.
 //!
-//! A million keys take minutes without optimisation, so a plain run takes `PURLIN_RING_KEYS`, or 20 000, whose
+//! A million keys take minutes without optimisation, so a plain run takes `PURLIN_RING_KEYS`, or 5 000, whose
 //! number says less about a thousandth; `ci/ring-moves.sh` runs the million.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
@@ -18,7 +18,7 @@ fn n_keys() -> u64 {
     match std::env::var("PURLIN_RING_KEYS") {
         Ok(text) => text.parse().expect("PURLIN_RING_KEYS is a number"),
         Err(_) if cfg!(miri) => 200,
-        Err(_) => 20_000,
+        Err(_) => 5_000,
     }
 }
 
