@@ -5,6 +5,7 @@ mod iter;
 mod load;
 mod shard;
 mod store;
+mod watch;
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -175,7 +176,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         for shard in &self.shards {
             let _entries = {
                 let mut contents = shard.lock();
-                contents.flights.overtake_all();
+                contents.overtake_all();
                 contents.engine.clear()
             };
         }
@@ -296,7 +297,7 @@ where
         let mut contents = self.shard(hash).lock();
         contents.engine.observe(now, &mut gone);
         let found = contents.engine.find(hash, key);
-        contents.flights.overtake(hash, key);
+        contents.overtake(hash, key);
         contents.engine.take(found, &mut gone)
     }
 
@@ -357,7 +358,7 @@ where
         let mut contents = self.shard(hash).lock();
         contents.engine.observe(now, &mut evicted);
         let found = contents.engine.find(hash, &key);
-        contents.flights.overtake(hash, &key);
+        contents.overtake(hash, &key);
         let fresh = Fresh {
             hash,
             key,

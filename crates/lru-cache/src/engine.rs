@@ -42,14 +42,6 @@ pub(crate) struct Place {
     pub(crate) at: u32,
 }
 
-/// Names an insertion, for as long as its entry is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Name {
-    /// Where to look: the slot of a list, or the hash in sets.
-    pub(crate) near: u32,
-    pub(crate) stamp: u64,
-}
-
 /// Units of expiry work a call does on the side: timers that fire or move down a level. An entry costs at most
 /// one for each level it passes and one to fire, no more than this for any deadline within a century, so calls
 /// that insert keep up with what they inserted.
@@ -195,15 +187,6 @@ impl<K, V> Engine<K, V> {
         }
     }
 
-    /// Takes out the entry of an insertion, if it is there still.
-    #[cfg(feature = "std")]
-    pub(crate) fn take_named(&mut self, name: Name) -> Option<(K, V)> {
-        match self {
-            Engine::Exact(lru) => lru.take_stamped(name.near, name.stamp),
-            Engine::Sets(sets) => sets.take_named(name),
-        }
-    }
-
     /// Takes out the entry that is next to leave and not over.
     pub(crate) fn take_oldest(&mut self, gone: &mut Evicted<K, V>) -> Option<(K, V)> {
         either!(self, it => it.take_oldest(gone))
@@ -231,7 +214,7 @@ impl<K, V> Engine<K, V> {
         from: u64,
         now: Tick,
         most: usize,
-        each: impl FnMut(Name, &K, &V),
+        each: impl FnMut(&K, &V),
     ) -> Option<u64> {
         either!(self, it => it.walk(from, now, most, each))
     }

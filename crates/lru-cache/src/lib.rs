@@ -46,13 +46,15 @@
 //! Memory grows with the entries and is given back by `clear`. An entry with a deadline or a weight takes more.
 //! `docs/lru-cache.md` has the figures, and what was weighed against what.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+#![cfg_attr(purlin_safe, forbid(unsafe_code))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod block;
 mod builder;
 #[cfg(feature = "std")]
 mod cache;

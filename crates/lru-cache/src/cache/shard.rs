@@ -1,7 +1,9 @@
 use core::ops::{Deref, DerefMut};
 
+use equivalent::Equivalent;
 use purlin_core::sync::{Mutex, MutexGuard};
 
+use super::watch::Watches;
 use crate::engine::Engine;
 use crate::flight::Flights;
 use crate::reentry::Inside;
@@ -20,6 +22,25 @@ pub(super) struct Shard<K, V> {
 pub(super) struct Contents<K, V> {
     pub(super) engine: Engine<K, V>,
     pub(super) flights: Flights<K, V>,
+    pub(super) watches: Watches<K>,
+}
+
+impl<K, V> Contents<K, V> {
+    /// To be called before a key is written to: nobody may store what he loaded, or remove what he judged, before.
+    #[inline]
+    pub(super) fn overtake<Q>(&mut self, hash: u64, key: &Q)
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        self.flights.overtake(hash, key);
+        self.watches.written(key);
+    }
+
+    /// The same for all keys.
+    pub(super) fn overtake_all(&mut self) {
+        self.flights.overtake_all();
+        self.watches.all_written();
+    }
 }
 
 impl<K, V> Shard<K, V> {
@@ -28,6 +49,7 @@ impl<K, V> Shard<K, V> {
             contents: Mutex::new(Contents {
                 engine,
                 flights: Flights::new(),
+                watches: Watches::new(),
             }),
         }
     }

@@ -2,7 +2,7 @@ use purlin_core::Rng;
 
 use super::arm::Arm;
 use super::shadow::Shadow;
-use super::{Policy, short_hash};
+use super::Policy;
 
 /// Finds the arm that suits the load, by trying all of them on a sample of the keys.
 ///
@@ -112,7 +112,6 @@ impl Selector {
 
     /// Takes note of a request for a sampled key. True if the arm may have changed.
     pub(crate) fn note(&mut self, hash: u64, hit: bool) -> bool {
-        let hash = short_hash(hash);
         let hits = self
             .trials
             .each_mut()

@@ -1,153 +1,119 @@
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use purlin_core::Rng;
 
 use super::arm::{Admission, Arm};
-use super::sketch::Sketch;
+use super::past::Past;
+use crate::block::{Block, Print, Slot};
 
-/// What a policy knows of a few dozen entries, in slots that stand side by side. The owner keeps the entries
-/// themselves, if there are any, in the same places: a new one comes last, and where one leaves, the last takes
-/// its place.
+/// A few dozen entries and what a policy knows of them. Where one leaves for good, the last takes its place.
 ///
-/// 1. `tags` and `slots` are of one length, and a tag is the low byte of its slot's hash.
-/// 2. `in_window` is the number of slots in the window.
-/// 3. No two slots, and no slot and a ghost, have the same order, and all orders are at most `now`.
-#[derive(Debug, Default)]
-pub(crate) struct Set {
-    /// Apart from the slots, so that a look-up reads eight at a time.
-    tags: Vec<u8>,
-    slots: Vec<Slot>,
-    /// The latest to leave, oldest first.
-    ghosts: VecDeque<Ghost>,
-    sketch: Sketch,
+/// 1. `in_window` is the number of slots in the window.
+/// 2. No two slots, and no slot and a ghost, have the same order, and all orders are from 1 to `now`.
+#[derive(Debug)]
+pub(crate) struct Set<E> {
+    block: Block<E>,
+    past: Past,
     /// The set's own clock: ticks when something is put in order.
     now: u16,
     in_window: u16,
-    /// Added before the window's share is rounded down, so that over many sets it comes out right.
-    dither: u8,
     /// How many entries the set is meant for. It may have more or fewer.
     ways: u16,
+    /// Added before the window's share is rounded down, so that over many sets it comes out right.
+    dither: u8,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    hash: u32,
-    /// The owner's name for the insertion.
-    stamp: u32,
-    /// When it last became the newest of its segment.
-    order: u16,
-    segment: Segment,
-    /// Hits of this residency, at most three.
-    hits: u8,
-    /// Pushed out of main by a better one, and not used since: its last use is older than all of main's.
-    demoted: bool,
-}
+/// A note: the hits of this residency, at most three.
+const HITS: u8 = 3;
+/// A note's bit: in main, not in the window.
+const MAIN: u8 = 4;
+/// A note's bit: pushed out of main by a better one, and not used since, so that its last use is older than all of
+/// main's.
+const DEMOTED: u8 = 8;
 
+/// A newcomer seen so often is let in by chance, one time in 128, though main's victim was seen oftener: nobody
+/// can then shut a key out by making its neighbours look popular.
+const WARM: u16 = 6;
+
+/// Where a newcomer begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Segment {
+pub(crate) enum Segment {
     Window,
     Main,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Ghost {
-    fingerprint: u16,
-    order: u16,
-}
-
-/// The most hits of a residency that count.
-const HITS_MAX: u8 = 3;
-
-/// A newcomer seen so often is let in by chance, one time in 128, though main's victim was seen oftener: nobody
-/// can then shut a key out by making its neighbours look popular.
-const WARM: u8 = 6;
-
-impl Set {
-    pub(crate) fn new(dither: u8, ways: u16) -> Self {
+impl<E> Set<E> {
+    pub(crate) fn new(dither: u8, ways: usize) -> Self {
         Set {
+            block: Block::new(),
+            past: Past::default(),
+            now: 0,
+            in_window: 0,
+            ways: ways.min(usize::from(u16::MAX)) as u16,
             dither,
-            ways,
-            ..Set::default()
         }
     }
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.slots.len()
+        self.block.len()
     }
 
-    /// The hash that the entry in a slot was inserted with.
-    pub(crate) fn hash(&self, at: usize) -> u32 {
-        self.slots[at].hash
-    }
-
-    pub(crate) fn stamp(&self, at: usize) -> u32 {
-        self.slots[at].stamp
-    }
-
-    pub(crate) fn set_stamp(&mut self, at: usize, stamp: u32) {
-        self.slots[at].stamp = stamp;
-    }
-
-    /// The first slot with this hash of which `is_it` is true.
     #[inline]
-    pub(crate) fn find(&self, hash: u32, mut is_it: impl FnMut(usize) -> bool) -> Option<usize> {
-        const LOW: u64 = 0x0101_0101_0101_0101;
-        const HIGH: u64 = 0x8080_8080_8080_8080;
-        let mut is_it = |at: usize| self.slots[at].hash == hash && is_it(at);
-        let tag = hash as u8;
-        let words = self.tags.chunks_exact(8);
-        let rest = self.tags.len() - words.remainder().len()..self.tags.len();
-        for (n, word) in words.enumerate() {
-            let word = u64::from_le_bytes(word.try_into().expect("the chunks are of eight"));
-            // A byte is zero where the tags agree. The subtraction borrows past such a byte, so that one above it
-            // may be taken for another; the hashes are compared anyway.
-            let differs = word ^ (u64::from(tag) * LOW);
-            let mut agree = differs.wrapping_sub(LOW) & !differs & HIGH;
-            while agree != 0 {
-                let at = 8 * n + (agree.trailing_zeros() / 8) as usize;
-                if is_it(at) {
-                    return Some(at);
-                }
-                agree &= agree - 1;
-            }
-        }
-        rest.into_iter()
-            .find(|&at| self.tags[at] == tag && is_it(at))
+    pub(crate) fn entry(&self, at: usize) -> &E {
+        self.block.entry(at)
+    }
+
+    pub(crate) fn entry_mut(&mut self, at: usize) -> &mut E {
+        self.block.entry_mut(at)
+    }
+
+    /// The print that the entry in a slot was inserted with.
+    pub(crate) fn print(&self, at: usize) -> Print {
+        self.block.print(at)
+    }
+
+    /// The first slot with this print and an entry of which `is_it` is true.
+    #[inline]
+    pub(crate) fn find(&self, print: Print, is_it: impl FnMut(&E) -> bool) -> Option<usize> {
+        self.block.find(print, is_it)
     }
 
     /// Takes note of a use.
     #[inline]
     pub(crate) fn hit(&mut self, at: usize, arm: &Arm) {
-        let Slot {
-            hash,
-            order,
-            segment,
-            hits,
-            demoted,
-            ..
-        } = self.slots[at];
-        if hits < HITS_MAX {
-            self.slots[at].hits += 1;
-            self.sketch.add(hash, self.ways.into());
+        let note = self.block.notes()[at];
+        if note & HITS < HITS {
+            self.block.notes_mut()[at] = note + 1;
+            if arm.admission == Admission::Frequency {
+                self.past.count(self.block.print(at), self.ways.into());
+            }
         }
-        let by_use = match segment {
-            Segment::Window => arm.window_by_use,
-            Segment::Main => arm.main_by_use,
-        };
-        let reused = segment == Segment::Window && arm.admission == Admission::Reuse;
-        let loser = if reused && !demoted {
-            self.used_before(order)
+        let by_use = if note & MAIN == 0 {
+            arm.window_by_use
         } else {
-            None
+            arm.main_by_use
         };
         // The newest stays where it is, so a key in heavy use is written to no more.
-        if by_use && order != self.now {
-            self.slots[at].order = self.tick();
+        let moves = by_use && self.block.orders()[at] != self.now;
+        if moves || (arm.admission == Admission::Reuse && note & MAIN == 0) {
+            self.hit_in_order(at, arm);
         }
-        if reused {
-            self.slots[at].demoted = false;
+    }
+
+    /// The part of a hit that moves the entry.
+    fn hit_in_order(&mut self, at: usize, arm: &Arm) {
+        let note = self.block.notes()[at];
+        let mut loser = None;
+        if note & MAIN == 0 && arm.admission == Admission::Reuse {
+            if note & DEMOTED == 0 {
+                loser = self.used_before(self.block.orders()[at]);
+            }
+            self.block.notes_mut()[at] &= !DEMOTED;
+        }
+        if self.block.orders()[at] != self.now {
+            let order = self.tick();
+            self.block.orders_mut()[at] = order;
         }
         if let Some(loser) = loser {
             self.demote(loser);
@@ -155,50 +121,70 @@ impl Set {
         }
     }
 
-    /// Makes a slot for an entry that is not there, as the newest, and returns its place, the last one.
-    pub(crate) fn admit(&mut self, hash: u32, stamp: u32, arm: &Arm) -> usize {
-        self.sketch.add(hash, self.ways.into());
-        let ghost = if arm.ghosts { self.lay(hash) } else { None };
-        let mut segment = Segment::Window;
-        if let Some(ghost) = ghost {
-            if arm.admission == Admission::Reuse {
-                if let Some(loser) = self.used_before(ghost.order) {
-                    self.demote(loser);
-                    segment = Segment::Main;
-                }
-            } else {
-                segment = Segment::Main;
-            }
+    /// Takes note that an entry comes that is not there. Returns where it is to begin.
+    pub(crate) fn expect(&mut self, print: Print, arm: &Arm) -> Segment {
+        if arm.admission == Admission::Frequency {
+            self.past.count(print, self.ways.into());
         }
+        if !arm.ghosts {
+            return Segment::Window;
+        }
+        match (self.past.lay(print), arm.admission) {
+            (None, _) => Segment::Window,
+            (Some(order), Admission::Reuse) => match self.used_before(order) {
+                Some(loser) => {
+                    self.demote(loser);
+                    Segment::Main
+                }
+                None => Segment::Window,
+            },
+            (Some(_), _) => Segment::Main,
+        }
+    }
+
+    /// Adds the entry that was expected, as the newest, at the end, to a set that is to keep all it has.
+    pub(crate) fn add(&mut self, print: Print, entry: E, segment: Segment, arm: &Arm) -> usize {
+        let slot = self.newest(print, segment);
+        self.block.push(slot, entry);
+        // Main may have what the window holds above its share, where that is how main fills.
+        self.fill_main(arm, self.len(), None);
+        self.len() - 1
+    }
+
+    /// Puts the entry that was expected, as the newest, in the place of one that [`victim`](Self::victim) chose.
+    pub(crate) fn replace(&mut self, at: usize, print: Print, entry: E, segment: Segment) -> E {
+        self.in_window -= u16::from(self.is_in_window(at));
+        let slot = self.newest(print, segment);
+        self.block.replace(at, slot, entry)
+    }
+
+    fn newest(&mut self, print: Print, segment: Segment) -> Slot {
         let order = self.tick();
-        let at = self.slots.len();
-        self.tags.push(hash as u8);
-        self.slots.push(Slot {
-            hash,
-            stamp,
-            order,
-            segment,
-            hits: 0,
-            demoted: false,
-        });
         self.in_window += u16::from(segment == Segment::Window);
-        at
+        Slot {
+            print,
+            note: if segment == Segment::Main { MAIN } else { 0 },
+            order,
+        }
     }
 
-    /// Lets main have what the window holds above its share, where that is how main fills. To be called when an
-    /// entry was admitted to a set that is to keep all it has.
-    pub(crate) fn settle(&mut self, arm: &Arm) {
-        self.fill_main(arm, self.slots.len());
-    }
-
-    /// Frees the slot of the entry that is worth least, though not that of `kept`, and returns its place. There
-    /// must be two slots.
-    pub(crate) fn evict(&mut self, kept: usize, arm: &Arm, rng: &mut Rng) -> usize {
-        let stay = self.slots.len() - 1;
-        self.fill_main(arm, stay);
+    /// Chooses the entry that is worth least, beside `kept` if that is one, and remembers it as one who left. It is
+    /// for the caller to free its slot, or to replace the entry by one that is expected in `coming`.
+    ///
+    /// There must be an entry to choose.
+    pub(crate) fn victim(
+        &mut self,
+        coming: Option<Segment>,
+        kept: Option<usize>,
+        arm: &Arm,
+        rng: &mut Rng,
+    ) -> usize {
+        let stay = self.len() - 1 + usize::from(coming.is_some());
+        self.fill_main(arm, stay, coming);
         loop {
             let window = self.window_share(arm, stay);
-            let is_over = usize::from(self.in_window) > window;
+            let in_window = self.in_window + u16::from(coming == Some(Segment::Window));
+            let is_over = usize::from(in_window) > window;
             let victim = match self.oldest(Segment::Window, kept) {
                 Some(candidate) if is_over => match self.judge(candidate, kept, arm, rng) {
                     Some(victim) => victim,
@@ -209,83 +195,78 @@ impl Set {
                     .or(candidate)
                     .expect("there is an entry beside the one that is kept"),
             };
-            let Slot {
-                hash,
-                order,
-                segment,
-                ..
-            } = self.slots[victim];
             // S3-FIFO remembers who failed its probation; LIRS remembers everybody.
-            if arm.ghosts && (segment == Segment::Window || arm.admission == Admission::Reuse) {
-                self.haunt(hash, order, stay);
+            if arm.ghosts && (self.is_in_window(victim) || arm.admission == Admission::Reuse) {
+                let order = self.block.orders()[victim];
+                self.past.haunt(self.block.print(victim), order, self.ways.into());
             }
-            self.free(victim);
             return victim;
         }
     }
 
     /// The place of the entry that is to leave first, in a set that has one.
     pub(crate) fn worst(&mut self, arm: &Arm) -> usize {
-        let window = self.window_share(arm, self.slots.len());
-        let candidate = self.oldest(Segment::Window, usize::MAX);
+        let window = self.window_share(arm, self.len());
+        let candidate = self.oldest(Segment::Window, None);
         if usize::from(self.in_window) > window || self.in_main() == 0 {
             return candidate.expect("the window has an entry if main has none");
         }
-        self.main_victim(usize::MAX, arm)
-            .expect("main has an entry")
+        self.main_victim(None, arm).expect("main has an entry")
     }
 
     /// Frees a slot; the last takes its place.
-    pub(crate) fn free(&mut self, at: usize) {
-        let slot = self.slots.swap_remove(at);
-        self.tags.swap_remove(at);
-        self.in_window -= u16::from(slot.segment == Segment::Window);
+    pub(crate) fn free(&mut self, at: usize) -> E {
+        self.in_window -= u16::from(self.is_in_window(at));
+        self.block.swap_remove(at)
     }
 
-    /// Moves the slots of which `goes` is true to another set, in their order of use, and returns their places in
+    /// Moves the entries of which `goes` is true to another set, in their order of use, and returns their places in
     /// descending order: freeing them in this order is what was done here.
-    pub(crate) fn split(&mut self, dither: u8, goes: impl Fn(u32) -> bool) -> (Set, Vec<usize>) {
-        let mut other = Set {
-            now: self.now,
-            ..Set::new(dither, self.ways)
-        };
+    pub(crate) fn split(&mut self, dither: u8, goes: impl Fn(Print) -> bool) -> (Self, Vec<usize>) {
+        let mut other = Set::new(dither, self.ways.into());
+        other.now = self.now;
         let mut gone = Vec::new();
-        for at in (0..self.slots.len()).rev() {
-            let slot = self.slots[at];
-            if goes(slot.hash) {
-                self.free(at);
-                other.tags.push(slot.hash as u8);
-                other.slots.push(slot);
-                other.in_window += u16::from(slot.segment == Segment::Window);
+        for at in (0..self.len()).rev() {
+            let slot = self.block.slot(at);
+            if goes(slot.print) {
+                other.in_window += u16::from(self.is_in_window(at));
+                let entry = self.free(at);
+                other.block.push(slot, entry);
                 gone.push(at);
             }
         }
-        // Ghosts and counts stay behind: a cache that still grows has not missed what it threw out.
+        // The past stays behind: a cache that still grows has not missed what it threw out.
         (other, gone)
     }
 
     /// Decides about the oldest of a window above its share: it is promoted, and then `None`; or somebody leaves.
-    fn judge(&mut self, candidate: usize, kept: usize, arm: &Arm, rng: &mut Rng) -> Option<usize> {
+    fn judge(
+        &mut self,
+        candidate: usize,
+        kept: Option<usize>,
+        arm: &Arm,
+        rng: &mut Rng,
+    ) -> Option<usize> {
         match arm.admission {
             Admission::None | Admission::Reuse => Some(candidate),
             Admission::Hits => {
-                if self.slots[candidate].hits < arm.threshold {
+                if self.block.notes()[candidate] & HITS < arm.threshold {
                     return Some(candidate);
                 }
                 self.promote(candidate);
-                self.slots[candidate].hits = 0;
+                self.block.notes_mut()[candidate] &= !HITS;
                 None
             }
             Admission::Frequency => {
                 let Some(victim) = self.main_victim(kept, arm) else {
                     return Some(candidate);
                 };
-                let count = |at: usize| self.sketch.count(self.slots[at].hash);
+                let count = |at: usize| self.past.counted(self.block.print(at));
                 let (mine, its) = (count(candidate), count(victim));
                 if mine > its || (mine >= WARM && rng.next_u64() % 128 == 0) {
                     self.promote(candidate);
-                    let hits = &mut self.slots[candidate].hits;
-                    *hits = hits.saturating_sub(1);
+                    let note = &mut self.block.notes_mut()[candidate];
+                    *note -= u8::from(*note & HITS > 0);
                     Some(victim)
                 } else {
                     Some(candidate)
@@ -296,13 +277,20 @@ impl Set {
 
     /// Moves the oldest of the window to main, while the window has more than its share and main less, if the arm
     /// is one whose main would otherwise fill only by wins.
-    fn fill_main(&mut self, arm: &Arm, stay: usize) {
+    fn fill_main(&mut self, arm: &Arm, stay: usize, coming: Option<Segment>) {
         if !matches!(arm.admission, Admission::Frequency | Admission::Reuse) {
             return;
         }
         let window = self.window_share(arm, stay);
-        while usize::from(self.in_window) > window && self.in_main() + window < stay {
-            match self.oldest(Segment::Window, usize::MAX) {
+        let (to_window, to_main) = match coming {
+            None => (0, 0),
+            Some(Segment::Window) => (1, 0),
+            Some(Segment::Main) => (0, 1),
+        };
+        while usize::from(self.in_window) + to_window > window
+            && self.in_main() + to_main + window < stay
+        {
+            match self.oldest(Segment::Window, None) {
                 Some(oldest) => self.promote_in_place(oldest),
                 None => return,
             }
@@ -316,51 +304,77 @@ impl Set {
     }
 
     fn in_main(&self) -> usize {
-        self.slots.len() - usize::from(self.in_window)
+        self.len() - usize::from(self.in_window)
     }
 
-    fn oldest(&self, segment: Segment, kept: usize) -> Option<usize> {
-        let at = |&at: &usize| self.slots[at].order;
-        let is_eligible = |&at: &usize| self.slots[at].segment == segment && at != kept;
-        (0..self.slots.len()).filter(is_eligible).min_by_key(at)
+    fn is_in_window(&self, at: usize) -> bool {
+        self.block.notes()[at] & MAIN == 0
+    }
+
+    /// The oldest of a segment, beside `kept`.
+    fn oldest(&self, segment: Segment, kept: Option<usize>) -> Option<usize> {
+        let is_in = if segment == Segment::Main { MAIN } else { 0 };
+        self.oldest_with(MAIN, is_in, kept)
+    }
+
+    /// The oldest of those whose note is this under a mask, beside `kept`.
+    fn oldest_with(&self, mask: u8, is: u8, kept: Option<usize>) -> Option<usize> {
+        let (notes, orders) = (self.block.notes(), self.block.orders());
+        let orders_of = |notes: &[u8], orders: &[u16]| {
+            // Without a branch, so that it is done for many slots at once.
+            let order = |(&note, &order): (&u8, &u16)| if note & mask == is { order } else { NONE };
+            notes.iter().zip(orders).map(order).fold(NONE, u16::min)
+        };
+        let oldest = match kept {
+            None => orders_of(notes, orders),
+            Some(kept) => {
+                let (before, after) = (&notes[..kept], &notes[kept + 1..]);
+                orders_of(before, &orders[..kept]).min(orders_of(after, &orders[kept + 1..]))
+            }
+        };
+        (oldest != NONE).then(|| place_of(oldest, orders))
     }
 
     /// Main's oldest entry, if its last use is before this.
     fn used_before(&self, order: u16) -> Option<usize> {
-        let oldest = self.oldest(Segment::Main, usize::MAX)?;
-        (self.slots[oldest].order < order).then_some(oldest)
+        let oldest = self.oldest(Segment::Main, None)?;
+        (self.block.orders()[oldest] < order).then_some(oldest)
     }
 
     /// Who is to leave main: the oldest, or what the hand of a CLOCK comes to first.
-    fn main_victim(&mut self, kept: usize, arm: &Arm) -> Option<usize> {
-        if arm.main_by_use {
-            return self.oldest(Segment::Main, kept);
+    fn main_victim(&mut self, kept: Option<usize>, arm: &Arm) -> Option<usize> {
+        let oldest = self.oldest(Segment::Main, kept)?;
+        if arm.main_by_use || self.block.notes()[oldest] & HITS == 0 {
+            return Some(oldest);
         }
         // The hand goes round, takes a hit from each, and stops at the first that has none. So it stops at the
         // oldest of those with the fewest hits, after as many whole rounds, and those before it went once more.
-        let is_eligible = |&at: &usize| self.slots[at].segment == Segment::Main && at != kept;
-        let victim = (0..self.slots.len())
-            .filter(is_eligible)
-            .min_by_key(|&at| (self.slots[at].hits, self.slots[at].order))?;
-        let rounds = self.slots[victim].hits;
-        let oldest = self.oldest(Segment::Main, kept)?;
-        let mut passed = self.slots[victim].order - self.slots[oldest].order;
-        if self.now.checked_add(passed).is_none() {
+        let with_hits = |hits: u8| self.oldest_with(MAIN | HITS, MAIN | hits, kept);
+        let victim = (0..=HITS)
+            .find_map(with_hits)
+            .expect("main has an entry, with hits or without");
+        let rounds = self.block.notes()[victim] & HITS;
+        let passed_by = |set: &Self| set.block.orders()[victim] - set.block.orders()[oldest];
+        let mut passed = passed_by(self);
+        // The last order is nobody's.
+        if self.now.checked_add(passed).is_none_or(|then| then == NONE) {
             self.renumber();
-            passed = self.slots[victim].order - self.slots[oldest].order;
+            passed = passed_by(self);
         }
-        let (from, to, behind) = (self.slots[oldest].order, self.slots[victim].order, self.now);
-        for slot in self
-            .slots
-            .iter_mut()
-            .filter(|slot| slot.segment == Segment::Main)
-        {
-            slot.hits = slot.hits.saturating_sub(rounds);
-            if (from..to).contains(&slot.order) {
-                slot.hits = slot.hits.saturating_sub(1);
-                // Behind all others, in the order they had.
-                slot.order = behind + 1 + (slot.order - from);
+        let (from, behind) = (self.block.orders()[oldest], self.now);
+        for at in 0..self.len() {
+            let note = self.block.notes()[at];
+            if note & MAIN == 0 {
+                continue;
             }
+            let mut hits = (note & HITS).saturating_sub(rounds);
+            let ahead = self.block.orders()[at].wrapping_sub(from);
+            if ahead < passed {
+                hits = hits.saturating_sub(1);
+                // Behind all others, in the order they had.
+                self.block.orders_mut()[at] = behind + 1 + ahead;
+            }
+            self.block.notes_mut()[at] = note & !HITS | hits;
         }
         self.now += passed;
         Some(victim)
@@ -369,15 +383,14 @@ impl Set {
     /// Moves an entry from the window to main, as the newest there.
     fn promote(&mut self, at: usize) {
         let order = self.tick();
-        self.slots[at].order = order;
+        self.block.orders_mut()[at] = order;
         self.promote_in_place(at);
     }
 
     fn promote_in_place(&mut self, at: usize) {
-        let slot = &mut self.slots[at];
-        if slot.segment == Segment::Window {
-            slot.segment = Segment::Main;
-            slot.demoted = false;
+        if self.is_in_window(at) {
+            let note = &mut self.block.notes_mut()[at];
+            *note = (*note | MAIN) & !DEMOTED;
             self.in_window -= 1;
         }
     }
@@ -385,36 +398,14 @@ impl Set {
     /// Moves an entry from main to the window, as the newest there.
     fn demote(&mut self, at: usize) {
         let order = self.tick();
-        let slot = &mut self.slots[at];
-        slot.order = order;
-        slot.segment = Segment::Window;
-        slot.demoted = true;
+        self.block.orders_mut()[at] = order;
+        let note = &mut self.block.notes_mut()[at];
+        *note = *note & !MAIN | DEMOTED;
         self.in_window += 1;
     }
 
-    /// Remembers who left, among at most `most`.
-    fn haunt(&mut self, hash: u32, order: u16, most: usize) {
-        while self.ghosts.len() >= most.max(1) {
-            self.ghosts.pop_front();
-        }
-        self.ghosts.push_back(Ghost {
-            fingerprint: fingerprint(hash),
-            order,
-        });
-    }
-
-    /// Finds a ghost, who is then none any more.
-    fn lay(&mut self, hash: u32) -> Option<Ghost> {
-        let fingerprint = fingerprint(hash);
-        let at = self
-            .ghosts
-            .iter()
-            .position(|ghost| ghost.fingerprint == fingerprint)?;
-        self.ghosts.remove(at)
-    }
-
     fn tick(&mut self) -> u16 {
-        if self.now == u16::MAX {
+        if self.now >= NONE - 1 {
             self.renumber();
         }
         self.now += 1;
@@ -422,10 +413,10 @@ impl Set {
     }
 
     /// Gives all orders anew, from 1, as they stand.
+    #[cold]
     fn renumber(&mut self) {
-        let slots = self.slots.iter_mut().map(|slot| &mut slot.order);
-        let ghosts = self.ghosts.iter_mut().map(|ghost| &mut ghost.order);
-        let mut orders: Vec<&mut u16> = slots.chain(ghosts).collect();
+        let slots = self.block.orders_mut().iter_mut();
+        let mut orders: Vec<&mut u16> = slots.chain(self.past.orders_mut()).collect();
         orders.sort_unstable();
         let mut now = 0;
         for order in orders {
@@ -436,59 +427,65 @@ impl Set {
     }
 }
 
-/// What is kept of a ghost's hash. The bits that choose the set say nothing within it.
-fn fingerprint(hash: u32) -> u16 {
-    hash as u16
+/// The order of nobody.
+const NONE: u16 = u16::MAX;
+
+/// Where an order stands that is among these.
+fn place_of(order: u16, orders: &[u16]) -> usize {
+    const LANES: usize = 16;
+    for (n, chunk) in orders.chunks(LANES).enumerate() {
+        // All at once first: it is in one of the chunks only.
+        if chunk.iter().fold(false, |hit, &other| hit | (other == order)) {
+            let within = chunk.iter().position(|&other| other == order);
+            return LANES * n + within.unwrap_or(0);
+        }
+    }
+    unreachable!("the order was found among these")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    impl Set {
+    fn print(n: u32) -> Print {
+        Print {
+            tag: n as u8,
+            mark: (n >> 8) as u16,
+        }
+    }
+
+    impl Set<u32> {
         fn check(&self) {
-            assert_eq!(self.tags.len(), self.slots.len());
-            let mut orders = Vec::new();
-            for (&tag, slot) in self.tags.iter().zip(&self.slots) {
-                assert_eq!(tag, slot.hash as u8);
-                orders.push(slot.order);
-            }
-            let in_window = self
-                .slots
-                .iter()
-                .filter(|slot| slot.segment == Segment::Window)
-                .count();
+            let mut orders = self.block.orders().to_vec();
+            let in_window = (0..self.len()).filter(|&at| self.is_in_window(at)).count();
             assert_eq!(usize::from(self.in_window), in_window);
             orders.sort_unstable();
-            assert!(
-                orders.windows(2).all(|pair| pair[0] < pair[1]),
-                "{orders:?}"
-            );
+            let rises = |pair: &[u16]| pair[0] < pair[1];
+            assert!(orders.windows(2).all(rises), "{orders:?}");
+            assert!(orders.first().is_none_or(|&first| first > 0));
             assert!(orders.last().is_none_or(|&last| last <= self.now));
+            assert!((0..self.len()).all(|at| self.print(at) == print(*self.entry(at))));
         }
 
         fn hashes(&self) -> Vec<u32> {
-            self.slots.iter().map(|slot| slot.hash).collect()
+            (0..self.len()).map(|at| *self.entry(at)).collect()
         }
     }
 
     /// One request to a set of so many ways. Returns whether it hit.
-    fn request(set: &mut Set, hash: u32, ways: usize, arm: &Arm, rng: &mut Rng) -> bool {
-        if let Some(at) = set.find(hash, |_| true) {
+    fn request(set: &mut Set<u32>, hash: u32, ways: usize, arm: &Arm, rng: &mut Rng) -> bool {
+        if let Some(at) = set.find(print(hash), |&other| other == hash) {
             set.hit(at, arm);
             return true;
         }
-        let at = set.admit(hash, 0, arm);
-        assert_eq!(at, set.len() - 1);
-        if set.len() > ways {
-            let before = set.hashes();
-            let gone = set.evict(at, arm, rng);
-            assert_ne!(before[gone], hash, "who comes is not who leaves");
-            let mut after = before;
-            after.swap_remove(gone);
-            assert_eq!(set.hashes(), after);
+        let segment = set.expect(print(hash), arm);
+        if set.len() < ways {
+            set.add(print(hash), hash, segment, arm);
         } else {
-            set.settle(arm);
+            let before = set.hashes();
+            let victim = set.victim(Some(segment), None, arm, rng);
+            let left = set.replace(victim, print(hash), hash, segment);
+            assert_eq!(before[victim], left);
         }
         set.check();
         false
@@ -534,54 +531,56 @@ mod tests {
 
     #[test]
     fn a_clock_passes_over_an_entry_once_for_each_of_its_hits() {
-        let mut rng = Rng::from_seed(1);
         let arm = Arm {
             window: 0,
             ..Arm::S3
         };
         let mut set = Set::new(0, 4);
         for hash in 0..4 {
-            let at = set.admit(hash, 0, &arm);
-            set.promote(at);
+            set.add(print(hash), hash, Segment::Main, &arm);
         }
         set.hit(0, &arm);
         set.hit(0, &arm);
         set.hit(1, &arm);
         let mut left = Vec::new();
         for newcomer in 10..14 {
-            let at = set.admit(newcomer, 0, &arm);
-            set.promote(at);
-            let hashes = set.hashes();
-            left.push(hashes[set.evict(at, &arm, &mut rng)]);
+            let main = Some(Segment::Main);
+            let victim = set.victim(main, None, &arm, &mut Rng::from_seed(1));
+            left.push(set.replace(victim, print(newcomer), newcomer, Segment::Main));
             set.check();
         }
         assert_eq!(
             left,
-            [2, 3, 10, 1],
-            "1 had one hit, and 10 came after the hand had passed 0 and 1"
+            [2, 3, 1, 10],
+            "the hand passed 0 twice and 1 once, and 10 came after that"
         );
     }
 
     #[test]
-    fn equal_tags_of_unequal_hashes_are_told_apart() {
-        let mut set = Set::new(0, 32);
-        for n in 0..30 {
-            set.admit(n << 8 | 5, n, &Arm::LRU);
+    fn the_entry_that_is_kept_is_never_the_victim() {
+        for arm in Arm::CHOICES {
+            let mut rng = Rng::from_seed(3);
+            let mut set = Set::new(0, 32);
+            for hash in 0..32 {
+                request(&mut set, hash, 32, &arm, &mut rng);
+            }
+            while set.len() > 1 {
+                let kept = rng.below(set.len() as u64) as usize;
+                let victim = set.victim(None, Some(kept), &arm, &mut rng);
+                assert_ne!(victim, kept);
+                set.free(victim);
+                set.check();
+            }
         }
-        for n in 0..30 {
-            assert_eq!(set.find(n << 8 | 5, |_| true), Some(n as usize));
-        }
-        assert_eq!(set.find(99 << 8 | 5, |_| true), None);
-        assert_eq!(set.find(7, |_| true), None);
     }
 
     #[test]
     fn a_split_set_keeps_every_slot_and_its_order() {
         let mut set = Set::new(0, 32);
         for hash in 0..40 {
-            set.admit(hash, hash, &Arm::S3);
+            set.add(print(hash), hash, Segment::Window, &Arm::S3);
         }
-        let (other, gone) = set.split(0, |hash| hash % 4 == 1);
+        let (other, gone) = set.split(0, |print| print.tag % 4 == 1);
         assert_eq!((set.len(), other.len(), gone.len()), (30, 10, 10));
         assert!(gone.windows(2).all(|pair| pair[0] > pair[1]));
         set.check();

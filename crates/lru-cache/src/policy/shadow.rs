@@ -4,13 +4,14 @@ use purlin_core::Rng;
 
 use super::arm::Arm;
 use super::set::Set;
+use super::spot;
 
 /// A small cache of hashes alone, to see how an arm would fare.
 #[derive(Debug)]
 pub(super) struct Shadow {
     arm: Arm,
     /// Made by the first request.
-    sets: Box<[Set]>,
+    sets: Box<[Set<()>]>,
     capacity: usize,
     rng: Rng,
 }
@@ -29,28 +30,30 @@ impl Shadow {
     }
 
     /// A request, and then an insertion if it misses. Returns whether it hit.
-    pub(super) fn request(&mut self, hash: u32) -> bool {
+    pub(super) fn request(&mut self, hash: u64) -> bool {
         if self.capacity == 0 {
             return false;
         }
         let n_sets = self.capacity.div_ceil(WAYS);
         if self.sets.is_empty() {
             self.sets = (0..n_sets)
-                .map(|_| Set::new(self.rng.next_u64() as u8, WAYS as u16))
+                .map(|_| Set::new(self.rng.next_u64() as u8, WAYS))
                 .collect();
         }
-        let idx = (u64::from(hash) * n_sets as u64) >> 32;
-        let ways = self.capacity / n_sets + usize::from((idx as usize) < self.capacity % n_sets);
-        let set = &mut self.sets[idx as usize];
-        if let Some(at) = set.find(hash, |_| true) {
+        let spot = spot(hash, n_sets);
+        let (idx, print) = (spot.set(0), spot.print);
+        let ways = self.capacity / n_sets + usize::from(idx < self.capacity % n_sets);
+        let set = &mut self.sets[idx];
+        if let Some(at) = set.find(print, |()| true) {
             set.hit(at, &self.arm);
             return true;
         }
-        let at = set.admit(hash, 0, &self.arm);
-        if set.len() > ways {
-            set.evict(at, &self.arm, &mut self.rng);
+        let segment = set.expect(print, &self.arm);
+        if set.len() < ways {
+            set.add(print, (), segment, &self.arm);
         } else {
-            set.settle(&self.arm);
+            let victim = set.victim(Some(segment), None, &self.arm, &mut self.rng);
+            set.replace(victim, print, (), segment);
         }
         false
     }

@@ -1,27 +1,31 @@
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use equivalent::Equivalent;
-use purlin_core::Tick;
+use purlin_core::{Rng, Tick};
 
-use crate::engine::Name;
+use super::Name;
+use crate::block::Print;
 use crate::expiry::{Expiry, Life};
-use crate::policy::set::Set;
+use crate::policy::arm::Arm;
+use crate::policy::set::{Segment, Set};
 
-/// A set with its entries.
+/// A set with the weights and lives of its entries.
 ///
-/// `policy`, `entries` and, unless it is empty, `extras` are of one length and in one order.
+/// `extras`, if there are any, are as many as the entries and in their order.
 #[derive(Debug)]
 pub(super) struct Group<K, V> {
-    pub(super) policy: Set,
-    entries: Vec<(K, V)>,
-    /// Empty as long as all entries weigh one and live for ever.
-    extras: Vec<Extra>,
+    set: Set<(K, V)>,
+    /// None as long as all entries weigh one and live for ever.
+    extras: Option<Box<Vec<Extra>>>,
 }
 
 #[derive(Debug)]
-struct Extra {
-    weight: usize,
-    life: Life,
+pub(super) struct Extra {
+    pub(super) weight: usize,
+    pub(super) life: Life,
+    /// Names the insertion, for timers.
+    pub(super) stamp: u32,
 }
 
 /// An entry that was taken out.
@@ -29,157 +33,178 @@ struct Extra {
 pub(super) struct Left<K, V> {
     pub(super) key: K,
     pub(super) value: V,
-    pub(super) weight: usize,
-    pub(super) life: Life,
+    pub(super) extra: Extra,
 }
 
 impl<K, V> Group<K, V> {
     pub(super) fn new(dither: u8, ways: usize) -> Self {
         Group {
-            policy: Set::new(dither, ways.min(usize::from(u16::MAX)) as u16),
-            entries: Vec::new(),
-            extras: Vec::new(),
+            set: Set::new(dither, ways),
+            extras: None,
         }
     }
 
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.set.len()
     }
 
     #[inline]
-    pub(super) fn find<Q>(&self, hash: u32, key: &Q) -> Option<usize>
+    pub(super) fn find<Q>(&self, print: Print, key: &Q) -> Option<usize>
     where
         Q: Equivalent<K> + ?Sized,
     {
-        self.policy
-            .find(hash, |at| key.equivalent(&self.entries[at].0))
+        self.set.find(print, |(other, _)| key.equivalent(other))
     }
 
-    pub(super) fn name(&self, at: usize) -> Name {
-        Name {
-            near: self.policy.hash(at),
-            stamp: self.policy.stamp(at).into(),
-        }
+    /// The place of the insertion with this stamp.
+    pub(super) fn stamped(&self, stamp: u32) -> Option<usize> {
+        let mut extras = self.extras.as_ref()?.iter();
+        extras.position(|extra| extra.stamp == stamp)
+    }
+
+    pub(super) fn mark(&self, at: usize) -> u16 {
+        self.set.print(at).mark
     }
 
     #[inline]
     pub(super) fn value(&self, at: usize) -> &V {
-        &self.entries[at].1
+        &self.set.entry(at).1
     }
 
     /// The entry, unless it is over at `now`.
     pub(super) fn living(&self, at: usize, expiry: &Expiry<Name>, now: Tick) -> Option<(&K, &V)> {
-        let (key, value) = &self.entries[at];
+        let (key, value) = self.set.entry(at);
         let is_over = |extra: &Extra| expiry.is_over_at(&extra.life, now);
-        (!self.extras.get(at).is_some_and(is_over)).then_some((key, value))
+        (!self.extra(at).is_some_and(is_over)).then_some((key, value))
     }
 
     #[inline]
     pub(super) fn is_over(&self, at: usize, expiry: &Expiry<Name>) -> bool {
-        let extra = self.extras.get(at);
+        let extra = self.extra(at);
         extra.is_some_and(|extra| expiry.is_over(&extra.life))
     }
 
+    /// Takes note of a use.
     #[inline]
-    pub(super) fn prolong(&mut self, at: usize, expiry: &Expiry<Name>) {
-        if let Some(extra) = self.extras.get_mut(at) {
-            expiry.prolong(&mut extra.life);
+    pub(super) fn hit(&mut self, at: usize, arm: &Arm, expiry: &Expiry<Name>) {
+        self.set.hit(at, arm);
+        if let Some(extras) = &mut self.extras {
+            expiry.prolong(&mut extras[at].life);
         }
     }
 
-    /// The life of an entry that has a timer.
-    pub(super) fn life_mut(&mut self, at: u32) -> &mut Life {
-        let extra = self.extras.get_mut(at as usize);
-        &mut extra
-            .expect("who has a timer has a deadline, and that is kept here")
-            .life
+    #[inline]
+    fn extra(&self, at: usize) -> Option<&Extra> {
+        self.extras.as_ref().map(|extras| &extras[at])
     }
 
-    /// The life of an entry, if it has an end.
-    pub(super) fn mortal_life(&mut self, at: usize) -> Option<&mut Life> {
-        let extra = self.extras.get_mut(at)?;
-        extra.life.is_mortal().then_some(&mut extra.life)
+    /// The weight, life and stamp of an entry that has any of its own.
+    pub(super) fn extra_mut(&mut self, at: usize) -> Option<&mut Extra> {
+        self.extras.as_mut().map(|extras| &mut extras[at])
     }
 
     #[cfg(test)]
     pub(super) fn weight(&self, at: usize) -> usize {
-        self.extras.get(at).map_or(1, |extra| extra.weight)
+        self.extra(at).map_or(1, |extra| extra.weight)
     }
 
-    /// Adds the entry whose slot the policy has just added.
-    pub(super) fn push(&mut self, key: K, value: V, weight: usize, life: Life, is_weighed: bool) {
-        self.make_extras(&life, is_weighed);
-        if is_weighed || life.is_mortal() || !self.extras.is_empty() {
-            push_tight(&mut self.extras, Extra { weight, life });
+    /// See [`Set::expect`].
+    pub(super) fn expect(&mut self, print: Print, arm: &Arm) -> Segment {
+        self.set.expect(print, arm)
+    }
+
+    /// Adds the entry that was expected.
+    pub(super) fn add(
+        &mut self,
+        print: Print,
+        entry: (K, V),
+        extra: Extra,
+        segment: Segment,
+        arm: &Arm,
+    ) -> usize {
+        self.make_extras(&extra);
+        let at = self.set.add(print, entry, segment, arm);
+        if let Some(extras) = &mut self.extras {
+            if extras.len() == extras.capacity() {
+                extras.reserve_exact((extras.len() / 8).max(4));
+            }
+            extras.push(extra);
         }
-        push_tight(&mut self.entries, (key, value));
+        at
     }
 
-    /// Puts an entry in place of another.
-    pub(super) fn swap(
+    /// Puts the entry that was expected in the place of a victim.
+    pub(super) fn replace(
         &mut self,
         at: usize,
-        key: K,
-        value: V,
-        weight: usize,
-        life: Life,
-        is_weighed: bool,
+        print: Print,
+        entry: (K, V),
+        extra: Extra,
+        segment: Segment,
     ) -> Left<K, V> {
-        self.make_extras(&life, is_weighed);
-        let before = match self.extras.get_mut(at) {
-            Some(extra) => core::mem::replace(extra, Extra { weight, life }),
-            None => Extra::plain(),
-        };
-        let (key, value) = core::mem::replace(&mut self.entries[at], (key, value));
-        Left {
-            key,
-            value,
-            weight: before.weight,
-            life: before.life,
-        }
+        let extra = self.swap_extra(at, extra);
+        let (key, value) = self.set.replace(at, print, entry, segment);
+        Left { key, value, extra }
     }
 
-    /// Takes out the entry whose slot the policy has just freed.
-    pub(super) fn swap_remove(&mut self, at: usize) -> Left<K, V> {
-        let (key, value) = self.entries.swap_remove(at);
-        let extra = if self.extras.is_empty() {
-            Extra::plain()
-        } else {
-            self.extras.swap_remove(at)
+    /// Puts an entry in place of an older one of the same key.
+    pub(super) fn renew(&mut self, at: usize, entry: (K, V), extra: Extra) -> Left<K, V> {
+        let extra = self.swap_extra(at, extra);
+        let (key, value) = core::mem::replace(self.set.entry_mut(at), entry);
+        Left { key, value, extra }
+    }
+
+    /// Chooses who is to leave. See [`Set::victim`].
+    pub(super) fn victim(
+        &mut self,
+        coming: Option<Segment>,
+        kept: Option<usize>,
+        arm: &Arm,
+        rng: &mut Rng,
+    ) -> usize {
+        self.set.victim(coming, kept, arm, rng)
+    }
+
+    /// See [`Set::worst`].
+    pub(super) fn worst(&mut self, arm: &Arm) -> usize {
+        self.set.worst(arm)
+    }
+
+    /// Takes an entry out; the last takes its place.
+    pub(super) fn take(&mut self, at: usize) -> Left<K, V> {
+        let extra = match &mut self.extras {
+            Some(extras) => extras.swap_remove(at),
+            None => Extra::plain(),
         };
-        Left {
-            key,
-            value,
-            weight: extra.weight,
-            life: extra.life,
-        }
+        let (key, value) = self.set.free(at);
+        Left { key, value, extra }
     }
 
     /// Moves the entries of which `goes` is true to another group.
-    pub(super) fn split(&mut self, dither: u8, goes: impl Fn(u32) -> bool) -> Self {
-        let (policy, gone) = self.policy.split(dither, goes);
-        let mut other = Group {
-            policy,
-            entries: Vec::with_capacity(gone.len()),
-            extras: Vec::new(),
-        };
-        for at in gone {
-            other.entries.push(self.entries.swap_remove(at));
-            if !self.extras.is_empty() {
-                other.extras.push(self.extras.swap_remove(at));
-            }
+    pub(super) fn split(&mut self, dither: u8, goes: impl Fn(Print) -> bool) -> Self {
+        let (set, gone) = self.set.split(dither, goes);
+        let extras = self.extras.as_mut().map(|extras| {
+            let theirs = gone.iter().map(|&at| extras.swap_remove(at)).collect();
+            extras.shrink_to_fit();
+            Box::new(theirs)
+        });
+        Group { set, extras }
+    }
+
+    fn swap_extra(&mut self, at: usize, extra: Extra) -> Extra {
+        self.make_extras(&extra);
+        match &mut self.extras {
+            Some(extras) => core::mem::replace(&mut extras[at], extra),
+            None => Extra::plain(),
         }
-        self.entries.shrink_to_fit();
-        self.extras.shrink_to_fit();
-        other
     }
 
     /// Writes down what was true of all entries without saying, once it may not be of the next.
-    fn make_extras(&mut self, life: &Life, is_weighed: bool) {
-        if self.extras.is_empty() && (is_weighed || life.is_mortal()) {
-            self.extras
-                .extend(self.entries.iter().map(|_| Extra::plain()));
+    fn make_extras(&mut self, extra: &Extra) {
+        if self.extras.is_none() && (extra.weight != 1 || extra.life.is_mortal()) {
+            let plain = (0..self.len()).map(|_| Extra::plain()).collect();
+            self.extras = Some(Box::new(plain));
         }
     }
 }
@@ -189,14 +214,8 @@ impl Extra {
         Extra {
             weight: 1,
             life: Life::endless(),
+            // Nobody asks for the name of who lives for ever.
+            stamp: 0,
         }
     }
-}
-
-/// Adds to a vector that shall have little room to spare: there is one for each set.
-fn push_tight<T>(vec: &mut Vec<T>, item: T) {
-    if vec.len() == vec.capacity() {
-        vec.reserve_exact((vec.len() / 8).max(4));
-    }
-    vec.push(item);
 }
