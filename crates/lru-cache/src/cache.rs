@@ -18,7 +18,7 @@ use purlin_core::{Clock, MapHasher, SystemClock, Tick};
 
 use self::adaptation::Adaptation;
 pub use self::iter::Iter;
-use self::shard::Shard;
+use self::shard::{Locked, Shard};
 use crate::builder::{Builder, Unlimited, Weigher};
 use crate::engine::{Engine, Fresh};
 use crate::expiry::Lifetimes;
@@ -324,12 +324,38 @@ where
         V: Clone,
     {
         let now = self.now();
-        let mut gone = Evicted::new();
         let mut contents = self.shard(hash).lock();
+        let Some(found) = contents.engine.get_at_once(hash, key, now) else {
+            return self.get_and_tidy(contents, hash, key, now);
+        };
+        let (value, tells) = (found.value.cloned(), found.tells);
+        drop(contents);
+        if tells {
+            self.adapt(hash, true);
+        }
+        value
+    }
+
+    /// A look-up that also works on what has expired.
+    #[cold]
+    #[inline(never)]
+    fn get_and_tidy<Q>(
+        &self,
+        mut contents: Locked<'_, K, V>,
+        hash: u64,
+        key: &Q,
+        now: Tick,
+    ) -> Option<V>
+    where
+        Q: Equivalent<K> + ?Sized,
+        V: Clone,
+    {
+        let mut gone = Evicted::new();
         contents.engine.observe(now, &mut gone);
         let found = contents.engine.find(hash, key);
         let value = contents.engine.lookup(found, &mut gone).cloned();
         let counts = value.is_some() && contents.engine.has_evicted();
+        // Before what is gone is dropped, which is user code.
         drop(contents);
         if counts {
             self.adapt(hash, true);

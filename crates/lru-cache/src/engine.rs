@@ -42,6 +42,15 @@ pub(crate) struct Place {
     pub(crate) at: u32,
 }
 
+/// What a look-up found.
+#[cfg(feature = "std")]
+pub(crate) struct Glance<'a, V> {
+    pub(crate) value: Option<&'a V>,
+    /// Whether a policy learns something from it: a miss is followed by an insertion, which tells as much, and a
+    /// cache that was never full has nothing to choose.
+    pub(crate) tells: bool,
+}
+
 /// Units of expiry work a call does on the side: timers that fire or move down a level. An entry costs at most
 /// one for each level it passes and one to fire, no more than this for any deadline within a century, so calls
 /// that insert keep up with what they inserted.
@@ -120,6 +129,20 @@ impl<K, V> Engine<K, V> {
         either!(self, it => it.sweep(budget, gone))
     }
 
+    /// Looks an entry up as [`lookup`](Engine::lookup) does, and in one go, if nothing has expired that is in the way;
+    /// otherwise `None`, and nothing has changed but the time.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn get_at_once<Q>(&mut self, hash: u64, key: &Q, now: Tick) -> Option<Glance<'_, V>>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        match self {
+            Engine::Sets(sets) => sets.get_at_once(hash, key, now),
+            Engine::Exact(_) => None,
+        }
+    }
+
     /// The place of a key's entry. It changes nothing.
     #[inline]
     pub(crate) fn find<Q>(&self, hash: u64, key: &Q) -> Option<Place>
@@ -163,6 +186,7 @@ impl<K, V> Engine<K, V> {
     }
 
     /// Stores an entry in the place found for its key, or a new one. The bound holds when this returns.
+    #[inline]
     pub(crate) fn put(
         &mut self,
         found: Option<Place>,

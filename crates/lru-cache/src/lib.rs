@@ -54,7 +54,6 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-mod block;
 mod builder;
 #[cfg(feature = "std")]
 mod cache;
@@ -65,6 +64,7 @@ mod flight;
 mod insertion;
 mod lru;
 mod policy;
+mod raw;
 #[cfg(feature = "std")]
 mod reentry;
 mod sets;

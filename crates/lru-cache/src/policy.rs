@@ -13,7 +13,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use self::arm::Arm;
-use crate::block::Print;
+use crate::raw::Print;
 
 pub(crate) mod arm;
 pub(crate) mod selector;

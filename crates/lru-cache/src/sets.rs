@@ -9,14 +9,19 @@ use alloc::vec::Vec;
 use equivalent::Equivalent;
 use purlin_core::{Rng, Tick};
 
+#[cfg(feature = "std")]
+use self::group::Got;
 use self::group::{Extra, Group, Left};
 #[cfg(feature = "std")]
 pub(crate) use self::pool::Pool;
-use crate::block::{Print, SLOTS_MAX};
+use crate::raw::{Print, SLOTS_MAX};
+#[cfg(feature = "std")]
+use crate::engine::Glance;
 use crate::engine::{Fresh, Place, SWEEP_BUDGET};
 use crate::expiry::{Expiry, Life, Lifetimes};
 use crate::insertion::{Cause, Evicted, Eviction, Outcome};
 use crate::policy::arm::Arm;
+use crate::policy::set::Rules;
 use crate::policy::{SETS_MAX, Spot, spot};
 use crate::stats::Stats;
 
@@ -38,8 +43,6 @@ pub(crate) struct Sets<K, V> {
     begins_with: usize,
     doublings: u32,
     most_doublings: u32,
-    /// Entries of a set on the average, when the cache is full.
-    ways: usize,
     len: usize,
     weight: usize,
     limit: usize,
@@ -47,7 +50,7 @@ pub(crate) struct Sets<K, V> {
     /// Where more of the limit may be had, once all of it is used.
     #[cfg(feature = "std")]
     pool: Option<Pool>,
-    arm: Arm,
+    rules: Rules,
     expiry: Expiry<Name>,
     /// The stamp of the next insertion. It comes round after 2³² of them: then an entry could be taken for one that
     /// was judged so long ago, in a walk that lasted for all of that time.
@@ -69,7 +72,7 @@ struct Name {
 /// Up to so many entries a cache is one set.
 const ONE_SET: usize = 1024;
 /// Entries of a set on the average, when the cache is full.
-const WAYS: usize = 44;
+const WAYS: usize = 40;
 /// The average where nobody knows how many entries make the cache full.
 const WAYS_BY_WEIGHT: usize = 32;
 /// The most sets of a table that was not yet doubled.
@@ -112,13 +115,12 @@ impl<K, V> Sets<K, V> {
             begins_with,
             doublings: 0,
             most_doublings,
-            ways,
             len: 0,
             weight: 0,
             limit,
             #[cfg(feature = "std")]
             pool: None,
-            arm,
+            rules: Rules { arm, ways },
             expiry: Expiry::new(lifetimes.to_live, lifetimes.to_idle),
             next_stamp: 0,
             hand: 0,
@@ -140,7 +142,7 @@ impl<K, V> Sets<K, V> {
     }
 
     pub(crate) fn set_arm(&mut self, arm: Arm) {
-        self.arm = arm;
+        self.rules.arm = arm;
     }
 
     #[inline]
@@ -182,6 +184,38 @@ impl<K, V> Sets<K, V> {
         Some(place(set, at))
     }
 
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn get_at_once<Q>(&mut self, hash: u64, key: &Q, now: Tick) -> Option<Glance<'_, V>>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        self.expiry.observe(now);
+        if self.expiry.is_behind() {
+            return None;
+        }
+        let spot = self.spot(hash);
+        let group = self.groups.get_mut(spot.set(self.doublings));
+        let found = group.and_then(|group| group.get(spot.print, key, &self.rules, &self.expiry));
+        match found {
+            Some(Got::Value(value)) => {
+                self.counts.hits += 1;
+                Some(Glance {
+                    value: Some(value),
+                    tells: self.counts.evictions > 0,
+                })
+            }
+            Some(Got::Over) => None,
+            None => {
+                self.counts.misses += 1;
+                Some(Glance {
+                    value: None,
+                    tells: false,
+                })
+            }
+        }
+    }
+
     #[inline]
     pub(crate) fn lookup(&mut self, found: Option<Place>, gone: &mut Evicted<K, V>) -> Option<&V> {
         let Some(place) = self.living(found, gone) else {
@@ -209,6 +243,7 @@ impl<K, V> Sets<K, V> {
         Some(value)
     }
 
+    #[inline]
     pub(crate) fn put(
         &mut self,
         found: Option<Place>,
@@ -251,7 +286,7 @@ impl<K, V> Sets<K, V> {
     pub(crate) fn take_oldest(&mut self, gone: &mut Evicted<K, V>) -> Option<(K, V)> {
         while self.len > 0 {
             let set = self.fullest_near_hand(usize::MAX)?;
-            let at = self.groups[set].worst(&self.arm);
+            let at = self.groups[set].worst(&self.rules);
             if let Some(pair) = self.take(Some(place(set, at)), gone) {
                 return Some(pair);
             }
@@ -365,41 +400,32 @@ impl<K, V> Sets<K, V> {
     #[inline]
     fn refresh(&mut self, place: Place) -> &V {
         let group = &mut self.groups[place.set as usize];
-        group.hit(place.at as usize, &self.arm, &self.expiry);
+        group.hit(place.at as usize, &self.rules, &self.expiry);
         group.value(place.at as usize)
     }
 
+    #[inline]
     fn add(&mut self, fresh: Fresh<K, V>, life: Life, gone: &mut Evicted<K, V>) {
         self.grow();
         let spot = self.spot(fresh.hash);
         let set = spot.set(self.doublings);
-        let segment = self.groups[set].expect(spot.print, &self.arm);
+        let group = &mut self.groups[set];
+        group.prefetch();
+        let segment = group.expect(spot.print, &self.rules);
         let weight = fresh.weight;
-        let mut coming = Some(((fresh.key, fresh.value), self.extra(weight, life)));
-        let mut at = None;
-        while !self.has_room(weight) || (at.is_none() && self.groups[set].len() >= GROUP_MAX) {
-            let donor = self.donor(set);
-            let is_own = donor == set;
-            match coming.take_if(|_| is_own) {
-                Some((entry, extra)) => {
-                    let group = &mut self.groups[set];
-                    let victim = group.victim(Some(segment), None, &self.arm, &mut self.rng);
-                    let left = group.replace(victim, spot.print, entry, extra, segment);
-                    at = Some(victim);
-                    self.report(left, gone);
-                }
-                None => {
-                    let kept = at.filter(|_| is_own);
-                    let moved = self.evict_from(donor, kept, gone);
-                    at = if is_own { moved } else { at };
-                }
-            }
-        }
-        let at = match coming {
-            None => at.expect("the entry has replaced another"),
-            Some((entry, extra)) => {
-                self.groups[set].add(spot.print, entry, extra, segment, &self.arm)
-            }
+        let entry = (fresh.key, fresh.value);
+        let extra = self.extra(weight, life);
+        let at = if self.has_room(weight) && self.groups[set].len() < GROUP_MAX {
+            self.groups[set].add(spot.print, entry, extra, segment, &self.rules)
+        } else if self.can_spare(set) {
+            let group = &mut self.groups[set];
+            let at = group.victim(Some(segment), None, &self.rules, &mut self.rng);
+            let left = group.replace(at, spot.print, entry, extra, segment);
+            self.report(left, gone);
+            self.make_room(weight, set, at, gone)
+        } else {
+            self.make_room(weight, set, usize::MAX, gone);
+            self.groups[set].add(spot.print, entry, extra, segment, &self.rules)
         };
         self.len += 1;
         self.weight += weight;
@@ -415,35 +441,67 @@ impl<K, V> Sets<K, V> {
     ) -> (K, V) {
         let weight = fresh.weight;
         let extra = self.extra(weight, life);
-        let (set, mut at) = (place.set as usize, place.at as usize);
+        let (set, at) = (place.set as usize, place.at as usize);
         let group = &mut self.groups[set];
-        group.hit(at, &self.arm, &self.expiry);
+        group.hit(at, &self.rules, &self.expiry);
         let mut before = group.renew(at, (fresh.key, fresh.value), extra);
         // Its timer names the insertion before.
-        self.expiry.disarm(&mut before.extra.life);
-        // Counted in only once there is room.
-        self.weight -= before.extra.weight;
-        while !self.has_room(weight) {
-            let donor = self.donor(set);
-            let kept = (donor == set).then_some(at);
-            at = self.evict_from(donor, kept, gone).unwrap_or(at);
+        if let Some(extra) = &mut before.extra {
+            self.expiry.disarm(&mut extra.life);
         }
+        // Counted in only once there is room.
+        self.weight -= before.weight();
+        let at = self.make_room(weight, set, at, gone);
         self.weight += weight;
         self.set_timer(self::place(set, at));
         (before.key, before.value)
     }
 
-    /// What is to be known of an entry beside itself.
-    fn extra(&mut self, weight: usize, life: Life) -> Extra {
+    /// Evicts others than the entry of a set in `kept`, which is not counted yet, until so much weight fits, which the
+    /// caller has made sure it can. Returns where that entry is then.
+    #[inline]
+    fn make_room(
+        &mut self,
+        weight: usize,
+        set: usize,
+        mut kept: usize,
+        gone: &mut Evicted<K, V>,
+    ) -> usize {
+        while !self.has_room(weight) {
+            kept = self.make_some_room(set, kept, gone);
+        }
+        kept
+    }
+
+    #[inline(never)]
+    fn make_some_room(&mut self, set: usize, kept: usize, gone: &mut Evicted<K, V>) -> usize {
+        let is_own = self.can_spare(set);
+        let donor = if is_own { set } else { self.donor(set) };
+        let group = &mut self.groups[donor];
+        let last = group.len() - 1;
+        let keep = (donor == set && kept <= last).then_some(kept);
+        let victim = group.victim(None, keep, &self.rules, &mut self.rng);
+        let left = group.take(victim);
+        self.report(left, gone);
+        if keep == Some(last) { victim } else { kept }
+    }
+
+    /// What is to be known of an entry beside itself, if that is anything.
+    #[inline]
+    fn extra(&mut self, weight: usize, life: Life) -> Option<Extra> {
+        if weight == 1 && !life.is_mortal() {
+            return None;
+        }
         let stamp = self.next_stamp;
         self.next_stamp = stamp.wrapping_add(1);
-        Extra {
+        Some(Extra {
             weight,
             life,
             stamp,
-        }
+        })
     }
 
+    #[inline]
     fn set_timer(&mut self, place: Place) {
         let (set, at) = (place.set as usize, place.at as usize);
         if self.groups[set].extra_mut(at).is_none() {
@@ -478,32 +536,17 @@ impl<K, V> Sets<K, V> {
         }
     }
 
-    /// Evicts an entry of a set, beside `kept`. Returns where that is then.
-    fn evict_from(
-        &mut self,
-        set: usize,
-        kept: Option<usize>,
-        gone: &mut Evicted<K, V>,
-    ) -> Option<usize> {
-        let group = &mut self.groups[set];
-        let last = group.len() - 1;
-        let victim = group.victim(None, kept, &self.arm, &mut self.rng);
-        let left = group.take(victim);
-        self.report(left, gone);
-        kept.map(|kept| if kept == last { victim } else { kept })
+    /// Whether a set has a fair part of all entries, so that it is the one to give up one for another of its own.
+    #[inline]
+    fn can_spare(&self, set: usize) -> bool {
+        let own = self.groups[set].len();
+        own > 1 && 2 * own * self.groups.len() > self.len
     }
 
-    /// The set that gives up an entry for one that comes to this set: this, if it has a fair part of all.
+    /// The set that gives up an entry for one that comes to this set, which has none to spare.
+    #[cold]
     fn donor(&mut self, set: usize) -> usize {
-        let own = self.groups[set].len();
-        let average = self.len / self.groups.len();
-        if own > 1 && own > average / 2 {
-            return set;
-        }
-        match self.fullest_near_hand(set) {
-            Some(other) => other,
-            None => set,
-        }
+        self.fullest_near_hand(set).unwrap_or(set)
     }
 
     /// The fullest of the next few sets but one, from the first that has an entry on.
@@ -527,8 +570,10 @@ impl<K, V> Sets<K, V> {
         self.give_back();
     }
 
+    #[inline]
     fn report(&mut self, left: Left<K, V>, gone: &mut Evicted<K, V>) {
-        let cause = if self.expiry.is_over(&left.extra.life) {
+        let life = left.extra.as_ref().map(|extra| &extra.life);
+        let cause = if life.is_some_and(|life| self.expiry.is_over(life)) {
             self.counts.expirations += 1;
             Cause::Expired
         } else {
@@ -548,17 +593,20 @@ impl<K, V> Sets<K, V> {
         pair
     }
 
+    #[inline]
     fn count_out(&mut self, mut left: Left<K, V>) -> (K, V) {
         self.len -= 1;
-        self.weight -= left.extra.weight;
-        self.expiry.disarm(&mut left.extra.life);
+        self.weight -= left.weight();
+        if let Some(extra) = &mut left.extra {
+            self.expiry.disarm(&mut extra.life);
+        }
         (left.key, left.value)
     }
 
     /// Sees to it that there are sets enough for one entry more.
     #[inline]
     fn grow(&mut self) {
-        if self.len >= self.groups.len() * self.ways && self.doublings < self.most_doublings
+        if self.len >= self.groups.len() * self.rules.ways && self.doublings < self.most_doublings
             || self.groups.is_empty()
         {
             self.double();
@@ -568,9 +616,7 @@ impl<K, V> Sets<K, V> {
     #[cold]
     fn double(&mut self) {
         if self.groups.is_empty() {
-            let (rng, ways) = (&mut self.rng, self.ways);
-            let group = |_| Group::new(rng.next_u64() as u8, ways);
-            self.groups = (0..self.begins_with).map(group).collect();
+            self.groups = (0..self.begins_with).map(|_| Group::new()).collect();
             return;
         }
         self.doublings += 1;
@@ -578,7 +624,7 @@ impl<K, V> Sets<K, V> {
         let mut groups = Vec::with_capacity(2 * self.groups.len());
         for mut lower in core::mem::take(&mut self.groups) {
             let goes = |print: Print| print.mark >> bit & 1 == 1;
-            let upper = lower.split(self.rng.next_u64() as u8, goes);
+            let upper = lower.split(goes);
             groups.push(lower);
             groups.push(upper);
         }

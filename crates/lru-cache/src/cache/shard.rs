@@ -1,11 +1,11 @@
 use core::ops::{Deref, DerefMut};
 
 use equivalent::Equivalent;
-use purlin_core::sync::{Mutex, MutexGuard};
 
 use super::watch::Watches;
 use crate::engine::Engine;
 use crate::flight::Flights;
+use crate::raw::{Lock, LockGuard};
 use crate::reentry::Inside;
 
 /// One part of a cache, with a lock of its own. Aligned so that no two locks share a line, nor the pair of lines
@@ -13,7 +13,7 @@ use crate::reentry::Inside;
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Shard<K, V> {
-    contents: Mutex<Contents<K, V>>,
+    contents: Lock<Contents<K, V>>,
 }
 
 /// What a shard's lock protects. Values and flights are under the same one, so that a key is never seen with
@@ -46,7 +46,7 @@ impl<K, V> Contents<K, V> {
 impl<K, V> Shard<K, V> {
     pub(super) fn new(engine: Engine<K, V>) -> Self {
         Shard {
-            contents: Mutex::new(Contents {
+            contents: Lock::new(Contents {
                 engine,
                 flights: Flights::new(),
                 watches: Watches::new(),
@@ -74,7 +74,7 @@ impl<K, V> Shard<K, V> {
 #[derive(Debug)]
 pub(super) struct Locked<'a, K, V> {
     /// Before the mark, so that the lock is released before the mark is taken off.
-    contents: MutexGuard<'a, Contents<K, V>>,
+    contents: LockGuard<'a, Contents<K, V>>,
     _inside: Inside,
 }
 

@@ -3,8 +3,7 @@ use alloc::vec::Vec;
 use purlin_core::Rng;
 
 use super::arm::{Admission, Arm};
-use super::past::Past;
-use crate::block::{Block, Print, Slot};
+use crate::raw::{Block, Print, Slot, lanes};
 
 /// A few dozen entries and what a policy knows of them. Where one leaves for good, the last takes its place.
 ///
@@ -12,15 +11,15 @@ use crate::block::{Block, Print, Slot};
 /// 2. No two slots, and no slot and a ghost, have the same order, and all orders are from 1 to `now`.
 #[derive(Debug)]
 pub(crate) struct Set<E> {
-    block: Block<E>,
-    past: Past,
-    /// The set's own clock: ticks when something is put in order.
-    now: u16,
-    in_window: u16,
-    /// How many entries the set is meant for. It may have more or fewer.
-    ways: u16,
-    /// Added before the window's share is rounded down, so that over many sets it comes out right.
-    dither: u8,
+    pub(super) block: Block<E>,
+}
+
+/// What sets go by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) arm: Arm,
+    /// How many entries a set is meant for. It may have more or fewer.
+    pub(crate) ways: usize,
 }
 
 /// A note: the hits of this residency, at most three.
@@ -43,14 +42,9 @@ pub(crate) enum Segment {
 }
 
 impl<E> Set<E> {
-    pub(crate) fn new(dither: u8, ways: usize) -> Self {
+    pub(crate) const fn new() -> Self {
         Set {
             block: Block::new(),
-            past: Past::default(),
-            now: 0,
-            in_window: 0,
-            ways: ways.min(usize::from(u16::MAX)) as u16,
-            dither,
         }
     }
 
@@ -79,39 +73,46 @@ impl<E> Set<E> {
         self.block.find(print, is_it)
     }
 
+    /// Tells the processor that the set will be changed.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        self.block.prefetch();
+    }
+
     /// Takes note of a use.
     #[inline]
-    pub(crate) fn hit(&mut self, at: usize, arm: &Arm) {
+    pub(crate) fn hit(&mut self, at: usize, rules: &Rules) {
         let note = self.block.notes()[at];
         if note & HITS < HITS {
             self.block.notes_mut()[at] = note + 1;
-            if arm.admission == Admission::Frequency {
-                self.past.count(self.block.print(at), self.ways.into());
+            if rules.arm.admission == Admission::Frequency {
+                self.count(self.block.print(at), rules.ways);
             }
         }
-        let by_use = if note & MAIN == 0 {
-            arm.window_by_use
-        } else {
-            arm.main_by_use
-        };
-        // The newest stays where it is, so a key in heavy use is written to no more.
-        let moves = by_use && self.block.orders()[at] != self.now;
-        if moves || (arm.admission == Admission::Reuse && note & MAIN == 0) {
-            self.hit_in_order(at, arm);
+        if rules.arm.heeds_order_of_use() {
+            self.hit_in_order(at, note, rules);
         }
     }
 
     /// The part of a hit that moves the entry.
-    fn hit_in_order(&mut self, at: usize, arm: &Arm) {
-        let note = self.block.notes()[at];
+    fn hit_in_order(&mut self, at: usize, note: u8, rules: &Rules) {
+        let by_use = if note & MAIN == 0 {
+            rules.arm.window_by_use
+        } else {
+            rules.arm.main_by_use
+        };
+        if !by_use {
+            return;
+        }
         let mut loser = None;
-        if note & MAIN == 0 && arm.admission == Admission::Reuse {
+        if note & MAIN == 0 && rules.arm.admission == Admission::Reuse {
             if note & DEMOTED == 0 {
                 loser = self.used_before(self.block.orders()[at]);
             }
             self.block.notes_mut()[at] &= !DEMOTED;
         }
-        if self.block.orders()[at] != self.now {
+        // The newest stays where it is, so a key in heavy use is written to no more.
+        if self.block.orders()[at] != self.block.tally().now {
             let order = self.tick();
             self.block.orders_mut()[at] = order;
         }
@@ -122,14 +123,15 @@ impl<E> Set<E> {
     }
 
     /// Takes note that an entry comes that is not there. Returns where it is to begin.
-    pub(crate) fn expect(&mut self, print: Print, arm: &Arm) -> Segment {
-        if arm.admission == Admission::Frequency {
-            self.past.count(print, self.ways.into());
+    #[inline]
+    pub(crate) fn expect(&mut self, print: Print, rules: &Rules) -> Segment {
+        if rules.arm.admission == Admission::Frequency {
+            self.count(print, rules.ways);
         }
-        if !arm.ghosts {
+        if !rules.arm.ghosts {
             return Segment::Window;
         }
-        match (self.past.lay(print), arm.admission) {
+        match (self.lay(print), rules.arm.admission) {
             (None, _) => Segment::Window,
             (Some(order), Admission::Reuse) => match self.used_before(order) {
                 Some(loser) => {
@@ -143,24 +145,31 @@ impl<E> Set<E> {
     }
 
     /// Adds the entry that was expected, as the newest, at the end, to a set that is to keep all it has.
-    pub(crate) fn add(&mut self, print: Print, entry: E, segment: Segment, arm: &Arm) -> usize {
+    pub(crate) fn add(&mut self, print: Print, entry: E, segment: Segment, rules: &Rules) -> usize {
         let slot = self.newest(print, segment);
         self.block.push(slot, entry);
         // Main may have what the window holds above its share, where that is how main fills.
-        self.fill_main(arm, self.len(), None);
+        self.fill_main(rules, self.len(), None);
         self.len() - 1
     }
 
     /// Puts the entry that was expected, as the newest, in the place of one that [`victim`](Self::victim) chose.
+    #[inline]
     pub(crate) fn replace(&mut self, at: usize, print: Print, entry: E, segment: Segment) -> E {
-        self.in_window -= u16::from(self.is_in_window(at));
+        self.block.tally_mut().in_window -= u16::from(self.is_in_window(at));
         let slot = self.newest(print, segment);
         self.block.replace(at, slot, entry)
     }
 
+    #[inline]
     fn newest(&mut self, print: Print, segment: Segment) -> Slot {
         let order = self.tick();
-        self.in_window += u16::from(segment == Segment::Window);
+        let tally = self.block.tally_mut();
+        if tally.now == 1 {
+            // The first here; what its hash ends in is a chance of the set's own.
+            tally.dither = print.tag;
+        }
+        tally.in_window += u16::from(segment == Segment::Window);
         Slot {
             print,
             note: if segment == Segment::Main { MAIN } else { 0 },
@@ -172,68 +181,74 @@ impl<E> Set<E> {
     /// for the caller to free its slot, or to replace the entry by one that is expected in `coming`.
     ///
     /// There must be an entry to choose.
+    #[inline]
     pub(crate) fn victim(
         &mut self,
         coming: Option<Segment>,
         kept: Option<usize>,
-        arm: &Arm,
+        rules: &Rules,
         rng: &mut Rng,
     ) -> usize {
         let stay = self.len() - 1 + usize::from(coming.is_some());
-        self.fill_main(arm, stay, coming);
+        self.fill_main(rules, stay, coming);
         loop {
-            let window = self.window_share(arm, stay);
-            let in_window = self.in_window + u16::from(coming == Some(Segment::Window));
+            let window = self.window_share(rules, stay);
+            let in_window = self.block.tally().in_window + u16::from(coming == Some(Segment::Window));
             let is_over = usize::from(in_window) > window;
             let victim = match self.oldest(Segment::Window, kept) {
-                Some(candidate) if is_over => match self.judge(candidate, kept, arm, rng) {
+                Some(candidate) if is_over => match self.judge(candidate, kept, rules, rng) {
                     Some(victim) => victim,
                     None => continue,
                 },
                 candidate => self
-                    .main_victim(kept, arm)
+                    .main_victim(kept, rules)
                     .or(candidate)
                     .expect("there is an entry beside the one that is kept"),
             };
             // S3-FIFO remembers who failed its probation; LIRS remembers everybody.
-            if arm.ghosts && (self.is_in_window(victim) || arm.admission == Admission::Reuse) {
+            if rules.arm.ghosts && (self.is_in_window(victim) || rules.arm.admission == Admission::Reuse) {
                 let order = self.block.orders()[victim];
-                self.past.haunt(self.block.print(victim), order, self.ways.into());
+                self.haunt(self.block.print(victim), order, rules.ways);
             }
             return victim;
         }
     }
 
     /// The place of the entry that is to leave first, in a set that has one.
-    pub(crate) fn worst(&mut self, arm: &Arm) -> usize {
-        let window = self.window_share(arm, self.len());
+    pub(crate) fn worst(&mut self, rules: &Rules) -> usize {
+        let window = self.window_share(rules, self.len());
         let candidate = self.oldest(Segment::Window, None);
-        if usize::from(self.in_window) > window || self.in_main() == 0 {
+        if usize::from(self.block.tally().in_window) > window || self.in_main() == 0 {
             return candidate.expect("the window has an entry if main has none");
         }
-        self.main_victim(None, arm).expect("main has an entry")
+        self.main_victim(None, rules).expect("main has an entry")
     }
 
     /// Frees a slot; the last takes its place.
     pub(crate) fn free(&mut self, at: usize) -> E {
-        self.in_window -= u16::from(self.is_in_window(at));
+        self.block.tally_mut().in_window -= u16::from(self.is_in_window(at));
         self.block.swap_remove(at)
     }
 
     /// Moves the entries of which `goes` is true to another set, in their order of use, and returns their places in
     /// descending order: freeing them in this order is what was done here.
-    pub(crate) fn split(&mut self, dither: u8, goes: impl Fn(Print) -> bool) -> (Self, Vec<usize>) {
-        let mut other = Set::new(dither, self.ways.into());
-        other.now = self.now;
+    pub(crate) fn split(&mut self, goes: impl Fn(Print) -> bool) -> (Self, Vec<usize>) {
+        let mut other = Set::new();
+        
         let mut gone = Vec::new();
         for at in (0..self.len()).rev() {
             let slot = self.block.slot(at);
             if goes(slot.print) {
-                other.in_window += u16::from(self.is_in_window(at));
+                other.block.tally_mut().in_window += u16::from(self.is_in_window(at));
                 let entry = self.free(at);
                 other.block.push(slot, entry);
                 gone.push(at);
             }
+        }
+        if !gone.is_empty() {
+            let dither = other.print(0).tag;
+            let tally = other.block.tally_mut();
+            (tally.now, tally.dither) = (self.block.tally().now, dither);
         }
         // The past stays behind: a cache that still grows has not missed what it threw out.
         (other, gone)
@@ -244,13 +259,13 @@ impl<E> Set<E> {
         &mut self,
         candidate: usize,
         kept: Option<usize>,
-        arm: &Arm,
+        rules: &Rules,
         rng: &mut Rng,
     ) -> Option<usize> {
-        match arm.admission {
+        match rules.arm.admission {
             Admission::None | Admission::Reuse => Some(candidate),
             Admission::Hits => {
-                if self.block.notes()[candidate] & HITS < arm.threshold {
+                if self.block.notes()[candidate] & HITS < rules.arm.threshold {
                     return Some(candidate);
                 }
                 self.promote(candidate);
@@ -258,10 +273,10 @@ impl<E> Set<E> {
                 None
             }
             Admission::Frequency => {
-                let Some(victim) = self.main_victim(kept, arm) else {
+                let Some(victim) = self.main_victim(kept, rules) else {
                     return Some(candidate);
                 };
-                let count = |at: usize| self.past.counted(self.block.print(at));
+                let count = |at: usize| self.counted(self.block.print(at));
                 let (mine, its) = (count(candidate), count(victim));
                 if mine > its || (mine >= WARM && rng.next_u64() % 128 == 0) {
                     self.promote(candidate);
@@ -277,17 +292,18 @@ impl<E> Set<E> {
 
     /// Moves the oldest of the window to main, while the window has more than its share and main less, if the arm
     /// is one whose main would otherwise fill only by wins.
-    fn fill_main(&mut self, arm: &Arm, stay: usize, coming: Option<Segment>) {
-        if !matches!(arm.admission, Admission::Frequency | Admission::Reuse) {
+    #[inline]
+    fn fill_main(&mut self, rules: &Rules, stay: usize, coming: Option<Segment>) {
+        if !matches!(rules.arm.admission, Admission::Frequency | Admission::Reuse) {
             return;
         }
-        let window = self.window_share(arm, stay);
+        let window = self.window_share(rules, stay);
         let (to_window, to_main) = match coming {
             None => (0, 0),
             Some(Segment::Window) => (1, 0),
             Some(Segment::Main) => (0, 1),
         };
-        while usize::from(self.in_window) + to_window > window
+        while usize::from(self.block.tally().in_window) + to_window > window
             && self.in_main() + to_main + window < stay
         {
             match self.oldest(Segment::Window, None) {
@@ -298,41 +314,39 @@ impl<E> Set<E> {
     }
 
     /// The window's part of so many slots.
-    fn window_share(&self, arm: &Arm, slots: usize) -> usize {
-        let share = (slots * usize::from(arm.window) + usize::from(self.dither)) / 256;
+    #[inline]
+    fn window_share(&self, rules: &Rules, slots: usize) -> usize {
+        let share = (slots * usize::from(rules.arm.window) + usize::from(self.block.tally().dither)) / 256;
         share.clamp(1, slots.max(1))
     }
 
     fn in_main(&self) -> usize {
-        self.len() - usize::from(self.in_window)
+        self.len() - usize::from(self.block.tally().in_window)
     }
 
+    #[inline]
     fn is_in_window(&self, at: usize) -> bool {
         self.block.notes()[at] & MAIN == 0
     }
 
     /// The oldest of a segment, beside `kept`.
+    #[inline]
     fn oldest(&self, segment: Segment, kept: Option<usize>) -> Option<usize> {
         let is_in = if segment == Segment::Main { MAIN } else { 0 };
         self.oldest_with(MAIN, is_in, kept)
     }
 
     /// The oldest of those whose note is this under a mask, beside `kept`.
+    #[inline]
     fn oldest_with(&self, mask: u8, is: u8, kept: Option<usize>) -> Option<usize> {
         let (notes, orders) = (self.block.notes(), self.block.orders());
-        let orders_of = |notes: &[u8], orders: &[u16]| {
-            // Without a branch, so that it is done for many slots at once.
-            let order = |(&note, &order): (&u8, &u16)| if note & mask == is { order } else { NONE };
-            notes.iter().zip(orders).map(order).fold(NONE, u16::min)
+        let Some(kept) = kept else {
+            return lanes::oldest(notes, orders, mask, is);
         };
-        let oldest = match kept {
-            None => orders_of(notes, orders),
-            Some(kept) => {
-                let (before, after) = (&notes[..kept], &notes[kept + 1..]);
-                orders_of(before, &orders[..kept]).min(orders_of(after, &orders[kept + 1..]))
-            }
-        };
-        (oldest != NONE).then(|| place_of(oldest, orders))
+        let before = lanes::oldest(&notes[..kept], &orders[..kept], mask, is);
+        let after = lanes::oldest(&notes[kept + 1..], &orders[kept + 1..], mask, is);
+        let after = after.map(|at| kept + 1 + at);
+        before.into_iter().chain(after).min_by_key(|&at| orders[at])
     }
 
     /// Main's oldest entry, if its last use is before this.
@@ -342,9 +356,9 @@ impl<E> Set<E> {
     }
 
     /// Who is to leave main: the oldest, or what the hand of a CLOCK comes to first.
-    fn main_victim(&mut self, kept: Option<usize>, arm: &Arm) -> Option<usize> {
+    fn main_victim(&mut self, kept: Option<usize>, rules: &Rules) -> Option<usize> {
         let oldest = self.oldest(Segment::Main, kept)?;
-        if arm.main_by_use || self.block.notes()[oldest] & HITS == 0 {
+        if rules.arm.main_by_use || self.block.notes()[oldest] & HITS == 0 {
             return Some(oldest);
         }
         // The hand goes round, takes a hit from each, and stops at the first that has none. So it stops at the
@@ -357,11 +371,11 @@ impl<E> Set<E> {
         let passed_by = |set: &Self| set.block.orders()[victim] - set.block.orders()[oldest];
         let mut passed = passed_by(self);
         // The last order is nobody's.
-        if self.now.checked_add(passed).is_none_or(|then| then == NONE) {
+        if self.block.tally().now.checked_add(passed).is_none_or(|then| then == NONE) {
             self.renumber();
             passed = passed_by(self);
         }
-        let (from, behind) = (self.block.orders()[oldest], self.now);
+        let (from, behind) = (self.block.orders()[oldest], self.block.tally().now);
         for at in 0..self.len() {
             let note = self.block.notes()[at];
             if note & MAIN == 0 {
@@ -376,7 +390,7 @@ impl<E> Set<E> {
             }
             self.block.notes_mut()[at] = note & !HITS | hits;
         }
-        self.now += passed;
+        self.block.tally_mut().now += passed;
         Some(victim)
     }
 
@@ -391,7 +405,7 @@ impl<E> Set<E> {
         if self.is_in_window(at) {
             let note = &mut self.block.notes_mut()[at];
             *note = (*note | MAIN) & !DEMOTED;
-            self.in_window -= 1;
+            self.block.tally_mut().in_window -= 1;
         }
     }
 
@@ -401,47 +415,41 @@ impl<E> Set<E> {
         self.block.orders_mut()[at] = order;
         let note = &mut self.block.notes_mut()[at];
         *note = *note & !MAIN | DEMOTED;
-        self.in_window += 1;
+        self.block.tally_mut().in_window += 1;
     }
 
+    #[inline]
     fn tick(&mut self) -> u16 {
-        if self.now >= NONE - 1 {
+        if self.block.tally().now >= NONE - 1 {
             self.renumber();
         }
-        self.now += 1;
-        self.now
+        let tally = self.block.tally_mut();
+        tally.now += 1;
+        tally.now
     }
 
     /// Gives all orders anew, from 1, as they stand.
     #[cold]
     fn renumber(&mut self) {
-        let slots = self.block.orders_mut().iter_mut();
-        let mut orders: Vec<&mut u16> = slots.chain(self.past.orders_mut()).collect();
+        let past = self.block.tally().past;
+        let ghosts = Self::ghost_orders_mut(self.block.past_mut(), past).map(|order| *order);
+        let mut orders: Vec<u16> = ghosts.collect();
+        orders.extend(self.block.orders());
         orders.sort_unstable();
-        let mut now = 0;
-        for order in orders {
-            now += 1;
-            *order = now;
+        // No two are equal, so each is at its own place. 
+        let anew = |order: u16| orders.partition_point(|&other| other < order) as u16 + 1;
+        for order in self.block.orders_mut() {
+            *order = anew(*order);
         }
-        self.now = now;
+        for order in Self::ghost_orders_mut(self.block.past_mut(), past) {
+            *order = anew(*order);
+        }
+        self.block.tally_mut().now = orders.len() as u16;
     }
 }
 
 /// The order of nobody.
 const NONE: u16 = u16::MAX;
-
-/// Where an order stands that is among these.
-fn place_of(order: u16, orders: &[u16]) -> usize {
-    const LANES: usize = 16;
-    for (n, chunk) in orders.chunks(LANES).enumerate() {
-        // All at once first: it is in one of the chunks only.
-        if chunk.iter().fold(false, |hit, &other| hit | (other == order)) {
-            let within = chunk.iter().position(|&other| other == order);
-            return LANES * n + within.unwrap_or(0);
-        }
-    }
-    unreachable!("the order was found among these")
-}
 
 #[cfg(test)]
 mod tests {
@@ -454,16 +462,20 @@ mod tests {
         }
     }
 
+    fn rules(arm: Arm) -> Rules {
+        Rules { arm, ways: 32 }
+    }
+
     impl Set<u32> {
         fn check(&self) {
             let mut orders = self.block.orders().to_vec();
             let in_window = (0..self.len()).filter(|&at| self.is_in_window(at)).count();
-            assert_eq!(usize::from(self.in_window), in_window);
+            assert_eq!(usize::from(self.block.tally().in_window), in_window);
             orders.sort_unstable();
             let rises = |pair: &[u16]| pair[0] < pair[1];
             assert!(orders.windows(2).all(rises), "{orders:?}");
             assert!(orders.first().is_none_or(|&first| first > 0));
-            assert!(orders.last().is_none_or(|&last| last <= self.now));
+            assert!(orders.last().is_none_or(|&last| last <= self.block.tally().now));
             assert!((0..self.len()).all(|at| self.print(at) == print(*self.entry(at))));
         }
 
@@ -474,16 +486,17 @@ mod tests {
 
     /// One request to a set of so many ways. Returns whether it hit.
     fn request(set: &mut Set<u32>, hash: u32, ways: usize, arm: &Arm, rng: &mut Rng) -> bool {
+        let rules = &rules(*arm);
         if let Some(at) = set.find(print(hash), |&other| other == hash) {
-            set.hit(at, arm);
+            set.hit(at, rules);
             return true;
         }
-        let segment = set.expect(print(hash), arm);
+        let segment = set.expect(print(hash), rules);
         if set.len() < ways {
-            set.add(print(hash), hash, segment, arm);
+            set.add(print(hash), hash, segment, rules);
         } else {
             let before = set.hashes();
-            let victim = set.victim(Some(segment), None, arm, rng);
+            let victim = set.victim(Some(segment), None, rules, rng);
             let left = set.replace(victim, print(hash), hash, segment);
             assert_eq!(before[victim], left);
         }
@@ -495,7 +508,7 @@ mod tests {
     fn every_arm_keeps_the_invariants_under_any_requests_and_changes_of_arm() {
         let mut rng = Rng::from_seed(1);
         for ways in [1, 2, 7, 32, 100] {
-            let mut set = Set::new(99, 32);
+            let mut set = Set::new();
             // Orders wrap several times.
             for _ in 0..10 {
                 let arm = &Arm::CHOICES[rng.below(7) as usize];
@@ -503,7 +516,8 @@ mod tests {
                     let hash = rng.below(3 * ways as u64) as u32;
                     request(&mut set, hash, ways, arm, &mut Rng::from_seed(2));
                 }
-                set.now = set.now.max(u16::MAX - 500);
+                let tally = set.block.tally_mut();
+                tally.now = tally.now.max(u16::MAX - 500);
                 assert_eq!(set.len(), ways);
             }
         }
@@ -512,7 +526,7 @@ mod tests {
     #[test]
     fn the_lru_arm_is_least_recently_used() {
         let mut rng = Rng::from_seed(1);
-        let mut set = Set::new(0, 32);
+        let mut set = Set::new();
         let mut naive: Vec<u32> = Vec::new();
         for _ in 0..30_000 {
             let hash = rng.below(40).min(rng.below(60)) as u32;
@@ -535,17 +549,18 @@ mod tests {
             window: 0,
             ..Arm::S3
         };
-        let mut set = Set::new(0, 4);
+        let mut set = Set::new();
+        let rules = rules(arm);
         for hash in 0..4 {
-            set.add(print(hash), hash, Segment::Main, &arm);
+            set.add(print(hash), hash, Segment::Main, &rules);
         }
-        set.hit(0, &arm);
-        set.hit(0, &arm);
-        set.hit(1, &arm);
+        set.hit(0, &rules);
+        set.hit(0, &rules);
+        set.hit(1, &rules);
         let mut left = Vec::new();
         for newcomer in 10..14 {
             let main = Some(Segment::Main);
-            let victim = set.victim(main, None, &arm, &mut Rng::from_seed(1));
+            let victim = set.victim(main, None, &rules, &mut Rng::from_seed(1));
             left.push(set.replace(victim, print(newcomer), newcomer, Segment::Main));
             set.check();
         }
@@ -560,13 +575,13 @@ mod tests {
     fn the_entry_that_is_kept_is_never_the_victim() {
         for arm in Arm::CHOICES {
             let mut rng = Rng::from_seed(3);
-            let mut set = Set::new(0, 32);
+            let mut set = Set::new();
             for hash in 0..32 {
                 request(&mut set, hash, 32, &arm, &mut rng);
             }
             while set.len() > 1 {
                 let kept = rng.below(set.len() as u64) as usize;
-                let victim = set.victim(None, Some(kept), &arm, &mut rng);
+                let victim = set.victim(None, Some(kept), &rules(arm), &mut rng);
                 assert_ne!(victim, kept);
                 set.free(victim);
                 set.check();
@@ -576,11 +591,11 @@ mod tests {
 
     #[test]
     fn a_split_set_keeps_every_slot_and_its_order() {
-        let mut set = Set::new(0, 32);
+        let mut set = Set::new();
         for hash in 0..40 {
-            set.add(print(hash), hash, Segment::Window, &Arm::S3);
+            set.add(print(hash), hash, Segment::Window, &rules(Arm::S3));
         }
-        let (other, gone) = set.split(0, |print| print.tag % 4 == 1);
+        let (other, gone) = set.split(|print| print.tag % 4 == 1);
         assert_eq!((set.len(), other.len(), gone.len()), (30, 10, 10));
         assert!(gone.windows(2).all(|pair| pair[0] > pair[1]));
         set.check();

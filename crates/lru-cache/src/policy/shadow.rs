@@ -3,13 +3,13 @@ use alloc::boxed::Box;
 use purlin_core::Rng;
 
 use super::arm::Arm;
-use super::set::Set;
+use super::set::{Rules, Set};
 use super::spot;
 
 /// A small cache of hashes alone, to see how an arm would fare.
 #[derive(Debug)]
 pub(super) struct Shadow {
-    arm: Arm,
+    rules: Rules,
     /// Made by the first request.
     sets: Box<[Set<()>]>,
     capacity: usize,
@@ -22,7 +22,7 @@ const WAYS: usize = 32;
 impl Shadow {
     pub(super) fn new(arm: Arm, capacity: usize, rng: Rng) -> Self {
         Shadow {
-            arm,
+            rules: Rules { arm, ways: WAYS },
             sets: Box::default(),
             capacity,
             rng,
@@ -37,7 +37,7 @@ impl Shadow {
         let n_sets = self.capacity.div_ceil(WAYS);
         if self.sets.is_empty() {
             self.sets = (0..n_sets)
-                .map(|_| Set::new(self.rng.next_u64() as u8, WAYS))
+                .map(|_| Set::new())
                 .collect();
         }
         let spot = spot(hash, n_sets);
@@ -45,14 +45,14 @@ impl Shadow {
         let ways = self.capacity / n_sets + usize::from(idx < self.capacity % n_sets);
         let set = &mut self.sets[idx];
         if let Some(at) = set.find(print, |()| true) {
-            set.hit(at, &self.arm);
+            set.hit(at, &self.rules);
             return true;
         }
-        let segment = set.expect(print, &self.arm);
+        let segment = set.expect(print, &self.rules);
         if set.len() < ways {
-            set.add(print, (), segment, &self.arm);
+            set.add(print, (), segment, &self.rules);
         } else {
-            let victim = set.victim(Some(segment), None, &self.arm, &mut self.rng);
+            let victim = set.victim(Some(segment), None, &self.rules, &mut self.rng);
             set.replace(victim, print, (), segment);
         }
         false

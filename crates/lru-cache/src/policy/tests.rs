@@ -7,7 +7,7 @@ use purlin_core::Rng;
 
 use super::arm::Arm;
 use super::selector::Selector;
-use super::set::Set;
+use super::set::{Rules, Set};
 use super::{Policy, spot};
 
 /// Sets and a selector, as a cache has them, without entries.
@@ -22,7 +22,7 @@ impl Sample {
     fn new(n_sets: usize, ways: usize) -> Self {
         Sample {
             sets: (0..n_sets)
-                .map(|n| Set::new((n * 37) as u8, ways))
+                .map(|_| Set::new())
                 .collect(),
             ways,
             selector: Selector::new(n_sets * ways, 5),
@@ -33,18 +33,21 @@ impl Sample {
     fn request(&mut self, key: u64) -> bool {
         let hash = (key + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let hash = hash ^ (hash >> 31);
-        let arm = self.selector.arm();
+        let rules = Rules {
+            arm: self.selector.arm(),
+            ways: self.ways,
+        };
         let spot = spot(hash, self.sets.len());
         let set = &mut self.sets[spot.set(0)];
         let found = set.find(spot.print, |()| true);
         match found {
-            Some(at) => set.hit(at, &arm),
+            Some(at) => set.hit(at, &rules),
             None => {
-                let segment = set.expect(spot.print, &arm);
+                let segment = set.expect(spot.print, &rules);
                 if set.len() < self.ways {
-                    set.add(spot.print, (), segment, &arm);
+                    set.add(spot.print, (), segment, &rules);
                 } else {
-                    let victim = set.victim(Some(segment), None, &arm, &mut self.rng);
+                    let victim = set.victim(Some(segment), None, &rules, &mut self.rng);
                     set.replace(victim, spot.print, (), segment);
                 }
             }

@@ -5,10 +5,9 @@ use equivalent::Equivalent;
 use purlin_core::{Rng, Tick};
 
 use super::Name;
-use crate::block::Print;
+use crate::raw::Print;
 use crate::expiry::{Expiry, Life};
-use crate::policy::arm::Arm;
-use crate::policy::set::{Segment, Set};
+use crate::policy::set::{Rules, Segment, Set};
 
 /// A set with the weights and lives of its entries.
 ///
@@ -28,18 +27,34 @@ pub(super) struct Extra {
     pub(super) stamp: u32,
 }
 
+/// An entry that was found.
+#[cfg(feature = "std")]
+pub(super) enum Got<'a, V> {
+    Value(&'a V),
+    /// Its time is over.
+    Over,
+}
+
 /// An entry that was taken out.
 #[derive(Debug)]
 pub(super) struct Left<K, V> {
     pub(super) key: K,
     pub(super) value: V,
-    pub(super) extra: Extra,
+    /// None if it weighed one and lived for ever.
+    pub(super) extra: Option<Extra>,
+}
+
+impl<K, V> Left<K, V> {
+    #[inline]
+    pub(super) fn weight(&self) -> usize {
+        self.extra.as_ref().map_or(1, |extra| extra.weight)
+    }
 }
 
 impl<K, V> Group<K, V> {
-    pub(super) fn new(dither: u8, ways: usize) -> Self {
+    pub(super) const fn new() -> Self {
         Group {
-            set: Set::new(dither, ways),
+            set: Set::new(),
             extras: None,
         }
     }
@@ -55,6 +70,31 @@ impl<K, V> Group<K, V> {
         Q: Equivalent<K> + ?Sized,
     {
         self.set.find(print, |(other, _)| key.equivalent(other))
+    }
+
+    /// The value of a key, which is used by that unless its time is over.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(super) fn get<Q>(
+        &mut self,
+        print: Print,
+        key: &Q,
+        rules: &Rules,
+        expiry: &Expiry<Name>,
+    ) -> Option<Got<'_, V>>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let at = self.find(print, key)?;
+        if let Some(extras) = &mut self.extras {
+            let life = &mut extras[at].life;
+            if expiry.is_over(life) {
+                return Some(Got::Over);
+            }
+            expiry.prolong(life);
+        }
+        self.set.hit(at, rules);
+        Some(Got::Value(self.value(at)))
     }
 
     /// The place of the insertion with this stamp.
@@ -87,8 +127,8 @@ impl<K, V> Group<K, V> {
 
     /// Takes note of a use.
     #[inline]
-    pub(super) fn hit(&mut self, at: usize, arm: &Arm, expiry: &Expiry<Name>) {
-        self.set.hit(at, arm);
+    pub(super) fn hit(&mut self, at: usize, rules: &Rules, expiry: &Expiry<Name>) {
+        self.set.hit(at, rules);
         if let Some(extras) = &mut self.extras {
             expiry.prolong(&mut extras[at].life);
         }
@@ -100,6 +140,7 @@ impl<K, V> Group<K, V> {
     }
 
     /// The weight, life and stamp of an entry that has any of its own.
+    #[inline]
     pub(super) fn extra_mut(&mut self, at: usize) -> Option<&mut Extra> {
         self.extras.as_mut().map(|extras| &mut extras[at])
     }
@@ -109,9 +150,16 @@ impl<K, V> Group<K, V> {
         self.extra(at).map_or(1, |extra| extra.weight)
     }
 
+    /// Tells the processor that an entry will come.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        self.set.prefetch();
+    }
+
     /// See [`Set::expect`].
-    pub(super) fn expect(&mut self, print: Print, arm: &Arm) -> Segment {
-        self.set.expect(print, arm)
+    #[inline]
+    pub(super) fn expect(&mut self, print: Print, rules: &Rules) -> Segment {
+        self.set.expect(print, rules)
     }
 
     /// Adds the entry that was expected.
@@ -119,28 +167,31 @@ impl<K, V> Group<K, V> {
         &mut self,
         print: Print,
         entry: (K, V),
-        extra: Extra,
+        extra: Option<Extra>,
         segment: Segment,
-        arm: &Arm,
+        rules: &Rules,
     ) -> usize {
-        self.make_extras(&extra);
-        let at = self.set.add(print, entry, segment, arm);
+        if extra.is_some() {
+            self.make_extras();
+        }
+        let at = self.set.add(print, entry, segment, rules);
         if let Some(extras) = &mut self.extras {
             if extras.len() == extras.capacity() {
                 extras.reserve_exact((extras.len() / 8).max(4));
             }
-            extras.push(extra);
+            extras.push(extra.unwrap_or_else(Extra::plain));
         }
         at
     }
 
     /// Puts the entry that was expected in the place of a victim.
+    #[inline]
     pub(super) fn replace(
         &mut self,
         at: usize,
         print: Print,
         entry: (K, V),
-        extra: Extra,
+        extra: Option<Extra>,
         segment: Segment,
     ) -> Left<K, V> {
         let extra = self.swap_extra(at, extra);
@@ -149,41 +200,39 @@ impl<K, V> Group<K, V> {
     }
 
     /// Puts an entry in place of an older one of the same key.
-    pub(super) fn renew(&mut self, at: usize, entry: (K, V), extra: Extra) -> Left<K, V> {
+    pub(super) fn renew(&mut self, at: usize, entry: (K, V), extra: Option<Extra>) -> Left<K, V> {
         let extra = self.swap_extra(at, extra);
         let (key, value) = core::mem::replace(self.set.entry_mut(at), entry);
         Left { key, value, extra }
     }
 
     /// Chooses who is to leave. See [`Set::victim`].
+    #[inline]
     pub(super) fn victim(
         &mut self,
         coming: Option<Segment>,
         kept: Option<usize>,
-        arm: &Arm,
+        rules: &Rules,
         rng: &mut Rng,
     ) -> usize {
-        self.set.victim(coming, kept, arm, rng)
+        self.set.victim(coming, kept, rules, rng)
     }
 
     /// See [`Set::worst`].
-    pub(super) fn worst(&mut self, arm: &Arm) -> usize {
-        self.set.worst(arm)
+    pub(super) fn worst(&mut self, rules: &Rules) -> usize {
+        self.set.worst(rules)
     }
 
     /// Takes an entry out; the last takes its place.
     pub(super) fn take(&mut self, at: usize) -> Left<K, V> {
-        let extra = match &mut self.extras {
-            Some(extras) => extras.swap_remove(at),
-            None => Extra::plain(),
-        };
+        let extra = self.extras.as_mut().map(|extras| extras.swap_remove(at));
         let (key, value) = self.set.free(at);
         Left { key, value, extra }
     }
 
     /// Moves the entries of which `goes` is true to another group.
-    pub(super) fn split(&mut self, dither: u8, goes: impl Fn(Print) -> bool) -> Self {
-        let (set, gone) = self.set.split(dither, goes);
+    pub(super) fn split(&mut self, goes: impl Fn(Print) -> bool) -> Self {
+        let (set, gone) = self.set.split(goes);
         let extras = self.extras.as_mut().map(|extras| {
             let theirs = gone.iter().map(|&at| extras.swap_remove(at)).collect();
             extras.shrink_to_fit();
@@ -192,17 +241,19 @@ impl<K, V> Group<K, V> {
         Group { set, extras }
     }
 
-    fn swap_extra(&mut self, at: usize, extra: Extra) -> Extra {
-        self.make_extras(&extra);
-        match &mut self.extras {
-            Some(extras) => core::mem::replace(&mut extras[at], extra),
-            None => Extra::plain(),
+    #[inline]
+    fn swap_extra(&mut self, at: usize, extra: Option<Extra>) -> Option<Extra> {
+        if extra.is_some() {
+            self.make_extras();
         }
+        let extras = self.extras.as_mut()?;
+        let extra = extra.unwrap_or_else(Extra::plain);
+        Some(core::mem::replace(&mut extras[at], extra))
     }
 
-    /// Writes down what was true of all entries without saying, once it may not be of the next.
-    fn make_extras(&mut self, extra: &Extra) {
-        if self.extras.is_none() && (extra.weight != 1 || extra.life.is_mortal()) {
+    /// Writes down what was true of all entries without saying, since it may not be of the next.
+    fn make_extras(&mut self) {
+        if self.extras.is_none() {
             let plain = (0..self.len()).map(|_| Extra::plain()).collect();
             self.extras = Some(Box::new(plain));
         }

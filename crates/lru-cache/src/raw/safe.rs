@@ -1,10 +1,12 @@
 use alloc::vec::Vec;
 
-use super::{Print, Slot, grown};
+use super::{Print, Slot, Tally, grown};
 
 /// The slots of a set, a vector a column, all of one length.
 #[derive(Debug)]
 pub(crate) struct Block<E> {
+    tally: Tally,
+    past: Vec<u16>,
     tags: Vec<u8>,
     notes: Vec<u8>,
     marks: Vec<u16>,
@@ -15,6 +17,14 @@ pub(crate) struct Block<E> {
 impl<E> Block<E> {
     pub(crate) const fn new() -> Self {
         Block {
+            tally: Tally {
+                now: 0,
+                in_window: 0,
+                cursor: 0,
+                past: super::Past::Nothing,
+                dither: 0,
+            },
+            past: Vec::new(),
             tags: Vec::new(),
             notes: Vec::new(),
             marks: Vec::new(),
@@ -26,6 +36,32 @@ impl<E> Block<E> {
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
+
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    pub(crate) fn tally_mut(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    /// What the set remembers of those it does not hold, in words of its own.
+    pub(crate) fn past(&self) -> &[u16] {
+        &self.past
+    }
+
+    pub(crate) fn past_mut(&mut self) -> &mut [u16] {
+        &mut self.past
+    }
+
+    /// Makes room for so many words of the past, all zero.
+    pub(crate) fn make_past(&mut self, words: usize) {
+        self.past.clear();
+        self.past.resize(words, 0);
+    }
+
+    /// Tells the processor that all of the block but the entries will be wanted.
+    pub(crate) fn prefetch(&self) {}
 
     /// The first slot with this print and an entry of which `is_it` is true.
     pub(crate) fn find(&self, print: Print, mut is_it: impl FnMut(&E) -> bool) -> Option<usize> {

@@ -1,11 +1,14 @@
-//! The slots of one set, side by side: the one module with unsafe code.
+//! The slots of one set, side by side, and the lock of a shard: the one module with unsafe code.
 //!
 //! A slot is five things: a tag and a mark of its key's hash, what the policy knows of it, its place in the order
-//! of use, and the entry. They stand in columns, for a policy looks at one of them in all slots at once. All columns
-//! are one allocation here, so that a look-up touches two or three lines of memory and an entry of two words costs
-//! 22 bytes. Built with `--cfg purlin_safe` the columns are vectors, with the same methods and no unsafe code; every test
-//! can be run on either.
+//! of use, and the entry. They stand in columns, for a policy looks at one of them in all slots at once. The columns
+//! and what the policy knows of the whole set are one allocation here: its first line of memory holds the tags of up
+//! to 48 slots, so that a look-up reads that line and the entry's. Built with `--cfg purlin_safe` the columns are
+//! vectors and the lock is a mutex, with the same methods and no unsafe code; every test can be run on either.
 
+pub(crate) mod lanes;
+#[cfg(feature = "std")]
+mod lock;
 #[cfg(not(purlin_safe))]
 mod packed;
 #[cfg(purlin_safe)]
@@ -15,6 +18,9 @@ mod safe;
 pub(crate) use packed::Block;
 #[cfg(purlin_safe)]
 pub(crate) use safe::Block;
+
+#[cfg(feature = "std")]
+pub(crate) use lock::{Lock, LockGuard};
 
 /// What a set sees of a key's hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +39,32 @@ pub(crate) struct Slot {
     pub(crate) note: u8,
     /// When it was last put in order, by the set's clock.
     pub(crate) order: u16,
+}
+
+/// What the policy knows of the set as a whole. The block keeps it and does not look at it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// The set's own clock.
+    pub(crate) now: u16,
+    pub(crate) in_window: u16,
+    /// Where the past goes on.
+    pub(crate) cursor: u16,
+    /// What kind of past it is.
+    pub(crate) past: Past,
+    /// Added before the window's share is rounded down, so that over many sets it comes out right.
+    pub(crate) dither: u8,
+}
+
+/// What a set remembers of those it does not hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Past {
+    #[default]
+    Nothing,
+    /// A ring of those who left, each with the order it had: marks, then as many orders. An order of zero is nobody's.
+    Ghosts,
+    /// A count-min sketch of four rows of counters of four bits: each print has one in each row, and counts as the
+    /// least of them.
+    Counts,
 }
 
 /// The most slots of one block.
@@ -67,6 +99,7 @@ mod tests {
 
     /// Any operations, beside a vector.
     fn beside_a_vector<E: Clone + PartialEq + core::fmt::Debug>(make: impl Fn(u32) -> E, most: u64) {
+        let by_mark = cfg!(purlin_safe) || core::mem::needs_drop::<E>() || size_of::<E>() == 0;
         let mut rng = Rng::from_seed(4);
         let mut block = Block::new();
         let mut naive: Vec<(Slot, E)> = Vec::new();
@@ -96,13 +129,26 @@ mod tests {
                 assert_eq!(block.slot(at), *slot);
                 assert_eq!(block.entry(at), entry);
                 let found = block.find(slot.print, |other| other == entry);
-                let first = naive
-                    .iter()
-                    .position(|(other, its)| other.print == slot.print && its == entry);
+                let first = naive.iter().position(|(other, its)| {
+                    // Entries without memory of their own may be told apart without their marks.
+                    let is_marked = other.print.mark == slot.print.mark;
+                    other.print.tag == slot.print.tag && its == entry && (is_marked || !by_mark)
+                });
                 assert_eq!(found, first);
             }
-            assert_eq!(block.find(slot(!step).print, |_| true), None);
+            assert_eq!(block.find(slot(!step).print, |_| false), None);
+            assert_eq!(block.past().len(), 0);
         }
+        block.make_past(24);
+        block.past_mut()[23] = 5;
+        block.tally_mut().now = 6;
+        while block.len() < 100 {
+            block.push(slot(block.len() as u32), make(1));
+        }
+        assert_eq!((block.past()[23], block.past()[22], block.past().len()), (5, 0, 24));
+        assert_eq!(block.tally().now, 6);
+        block.make_past(24);
+        assert_eq!(block.past()[23], 0);
     }
 
     #[test]
