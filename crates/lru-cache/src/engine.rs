@@ -9,6 +9,8 @@ use crate::insertion::{Evicted, Outcome};
 use crate::lru::{self, Lru};
 use crate::policy::Policy;
 use crate::policy::arm::Arm;
+#[cfg(feature = "std")]
+use crate::sets::Pool;
 use crate::sets::{self, Sets};
 use crate::stats::Stats;
 
@@ -77,6 +79,14 @@ impl<K, V> Engine<K, V> {
         match policy.first_arm() {
             None => Engine::Exact(Lru::new(limit, lifetimes)),
             Some(arm) => Engine::Sets(Sets::new(limit, is_weighed, lifetimes, arm, seed)),
+        }
+    }
+
+    /// Has a part of its limit for good, from here on, and the rest from a pool. A list has all of it for good.
+    #[cfg(feature = "std")]
+    pub(crate) fn join(&mut self, pool: &Pool) {
+        if let Engine::Sets(sets) = self {
+            sets.join(pool.clone());
         }
     }
 

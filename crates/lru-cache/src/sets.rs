@@ -76,7 +76,7 @@ const WAYS: usize = 40;
 /// The average where nobody knows how many entries make the cache full.
 const WAYS_BY_WEIGHT: usize = 32;
 /// The most sets of a table that was not yet doubled.
-const BEGINS_WITH_MAX: usize = 64;
+const BEGINS_WITH_MAX: usize = 16;
 /// How often a table can double: its groups then share no bit of the positions.
 const DOUBLINGS_MAX: u32 = 16;
 /// The most entries of one set: it is then full whatever the bound. Only a hasher that has few hashes for many
@@ -100,15 +100,12 @@ impl<K, V> Sets<K, V> {
         } else if limit <= ONE_SET {
             (1, 0)
         } else {
-            let needed = limit / WAYS;
-            let doublings = (needed / BEGINS_WITH_MAX).checked_ilog2().map_or(0, |log| log + 1);
-            let doublings = doublings.min(DOUBLINGS_MAX);
-            ((needed >> doublings).min(BEGINS_WITH_MAX), doublings)
+            sets_for(limit)
         };
         let ways = if is_weighed {
             WAYS_BY_WEIGHT
         } else {
-            (limit / (begins_with << most_doublings)).clamp(1, ONE_SET)
+            ways_of(limit, begins_with, most_doublings)
         };
         Sets {
             groups: Vec::new(),
@@ -127,6 +124,17 @@ impl<K, V> Sets<K, V> {
             rng: Rng::from_seed(seed),
             counts: Stats::default(),
         }
+    }
+
+    /// Has no more than its own part of the limit for good, from here on.
+    #[cfg(feature = "std")]
+    pub(crate) fn join(&mut self, pool: Pool) {
+        debug_assert_eq!(self.weight, 0);
+        // As a part of a larger cache it is not one set, however small.
+        (self.begins_with, self.most_doublings) = sets_for(self.limit);
+        self.rules.ways = ways_of(self.limit, self.begins_with, self.most_doublings);
+        self.limit = pool.own();
+        self.pool = Some(pool);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -631,6 +639,19 @@ impl<K, V> Sets<K, V> {
         self.groups = groups;
         self.hand = 0;
     }
+}
+
+/// How many sets a table for so many entries begins with, and how often it doubles.
+fn sets_for(limit: usize) -> (usize, u32) {
+    let needed = (limit / WAYS).max(1);
+    let doublings = (needed / BEGINS_WITH_MAX).checked_ilog2().map_or(0, |log| log + 1);
+    let doublings = doublings.min(DOUBLINGS_MAX);
+    ((needed >> doublings).min(BEGINS_WITH_MAX), doublings)
+}
+
+/// The entries of a set on the average, when the cache is full.
+fn ways_of(limit: usize, begins_with: usize, most_doublings: u32) -> usize {
+    (limit / (begins_with << most_doublings)).clamp(1, ONE_SET)
 }
 
 fn place(set: usize, at: usize) -> Place {

@@ -195,7 +195,7 @@ impl Selector {
 /// Whether a key is of the sample of one in 2 to the power of `bits`.
 #[inline]
 pub(crate) fn is_sampled(hash: u64, bits: u32) -> bool {
-    (hash.wrapping_mul(0x9fb2_1c65_1e98_df25) >> 32) as u32 <= u32::MAX >> bits
+    (hash.wrapping_mul(0x9fb2_1c65_1e98_df25) >> 32) as u32 <= u32::MAX.checked_shr(bits).unwrap_or(0)
 }
 
 /// As many as leave a shadow [`SHADOW_MIN`] entries, up to [`SAMPLE_BITS_MAX`]; more if it had above

@@ -18,14 +18,21 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// A pool with so much in it, for shards that have `own` for good. All steps that are taken but not used are a
-    /// small part of the capacity.
-    pub(crate) fn new(left: usize, step: usize, own: usize) -> Self {
+    /// The pool of a capacity that so many shards share.
+    pub(crate) fn new(capacity: usize, n_shards: usize) -> Self {
+        let part = capacity / n_shards;
+        // The keys of a shard vary by the square root of their number: a quarter of 256 is four times that.
+        let own = part - part / 4;
         Pool {
-            left: Arc::new(AtomicUsize::new(left)),
-            step,
+            left: Arc::new(AtomicUsize::new(capacity - n_shards * own)),
+            // All that is taken and not used is a thousandth.
+            step: (part / 1024).max(1),
             own,
         }
+    }
+
+    pub(crate) fn own(&self) -> usize {
+        self.own
     }
 
     /// Takes a step, or `least` if that is more, or what is left. The caller may use what this returns.
@@ -55,15 +62,33 @@ impl Pool {
         }
         spare
     }
-
-    #[cfg(test)]
-    pub(crate) fn left(&self) -> usize {
-        self.left.load(Ordering::Relaxed)
-    }
 }
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_here_and_what_was_taken_add_up() {
+        let pool = Pool::new(100_003, 8);
+        let mut taken = [pool.own(); 8];
+        let left = || pool.left.load(Ordering::Relaxed);
+        for n in 0..50_000 {
+            taken[n % 8] += pool.take(1 + n % 3);
+            if n % 7 == 0 {
+                let unused = taken[n % 8] / 2;
+                taken[n % 8] -= pool.put(unused, taken[n % 8]);
+            }
+            assert_eq!(taken.iter().sum::<usize>() + left(), 100_003);
+        }
+        while pool.take(1) > 0 {}
+        assert_eq!(left(), 0);
+        assert!(taken.iter().all(|&taken| taken >= pool.own()));
     }
 }

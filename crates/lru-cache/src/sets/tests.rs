@@ -175,8 +175,8 @@ fn a_set_without_entries_to_spare_takes_the_room_of_another() {
         let found = sets.find(spread(key), &key);
         assert!(sets.take(found, &mut Evicted::new()).is_some());
     }
-    let n_sets = sets.begins_with;
-    let is_first = move |key: &u32| spot(spread(*key), n_sets).set(0) == 0;
+    let (begun, doublings) = (sets.begins_with, sets.doublings);
+    let is_first = move |key: &u32| spot(spread(*key), begun).set(doublings) == 0;
     let mut newcomers = (10_000..).filter(|key| !is_first(key));
     for _ in 0..n_first {
         put(&mut sets, newcomers.next().expect("it is endless"), 1, None);
