@@ -471,7 +471,10 @@ mod tests {
         assert_eq!(shard_count(Some(16), Policy::Lru, 10, 1024, 512), 8);
         assert_eq!(shard_count(Some(16), Policy::Lru, 0, 1024, 512), 1);
         assert_eq!(shard_count(Some(0), Policy::Lru, 10, 1024, 512), 1);
-        assert_eq!(shard_count(Some(usize::MAX), Policy::Lru, usize::MAX, 1024, 512), 512);
+        assert_eq!(
+            shard_count(Some(usize::MAX), Policy::Lru, usize::MAX, 1024, 512),
+            512
+        );
         assert!(shard_count(None, Policy::Adaptive, usize::MAX, 1024, 8) <= 8);
     }
 
@@ -479,7 +482,9 @@ mod tests {
     fn the_parts_of_the_limit_add_up_to_it() {
         for limit in [8, 9, 15, 1_000, usize::MAX] {
             for policy in [Policy::Lru, Policy::Adaptive] {
-                let cache = Cache::<u64, u64>::builder().entry_limit(limit).policy(policy);
+                let cache = Cache::<u64, u64>::builder()
+                    .entry_limit(limit)
+                    .policy(policy);
                 let cache = cache.shards(8).build();
                 let limits = cache.shards.iter().map(|shard| shard.lock().engine.limit());
                 assert_eq!(cache.n_shards(), 8);
@@ -501,7 +506,10 @@ mod tests {
             while cache.insert(stored, stored).evicted.is_empty() {
                 stored += 1;
             }
-            assert!(stored as usize >= limit - limit / 1_000, "{stored} of {limit}");
+            assert!(
+                stored as usize >= limit - limit / 1_000,
+                "{stored} of {limit}"
+            );
             (0..stored).for_each(|key| drop(cache.insert(1_000_000 + key, key)));
             assert!(cache.len() <= limit);
             // What is given back can be had again, by whichever shard needs it.
@@ -510,7 +518,10 @@ mod tests {
             while cache.insert(stored, stored).evicted.is_empty() {
                 stored += 1;
             }
-            assert!(stored as usize >= limit - limit / 1_000, "{stored} of {limit}");
+            assert!(
+                stored as usize >= limit - limit / 1_000,
+                "{stored} of {limit}"
+            );
         }
     }
 

@@ -16,8 +16,8 @@ use self::arm::Arm;
 use crate::raw::Print;
 
 pub(crate) mod arm;
-pub(crate) mod selector;
 mod past;
+pub(crate) mod selector;
 pub(crate) mod set;
 mod shadow;
 
@@ -125,7 +125,7 @@ pub(crate) const SETS_MAX: usize = 1 << 16;
 pub(crate) fn spot(hash: u64, n_sets: usize) -> Spot {
     // Mixed apart from what chooses a shard, so that the keys of one shard still fill all of its sets.
     let short = (hash ^ (hash >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32;
-    let position = (short * n_sets as u64 >> 16) as u32;
+    let position = ((short * n_sets as u64) >> 16) as u32;
     Spot {
         position,
         print: Print {

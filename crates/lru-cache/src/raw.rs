@@ -98,12 +98,15 @@ mod tests {
     }
 
     /// Any operations, beside a vector.
-    fn beside_a_vector<E: Clone + PartialEq + core::fmt::Debug>(make: impl Fn(u32) -> E, most: u64) {
+    fn beside_a_vector<E: Clone + PartialEq + core::fmt::Debug>(
+        make: impl Fn(u32) -> E,
+        most: u64,
+    ) {
         let by_mark = cfg!(purlin_safe) || core::mem::needs_drop::<E>() || size_of::<E>() == 0;
         let mut rng = Rng::from_seed(4);
         let mut block = Block::new();
         let mut naive: Vec<(Slot, E)> = Vec::new();
-        for step in 0..2_000u32 {
+        for step in 0..if cfg!(miri) { 120 } else { 2_000u32 } {
             let at = rng.below(naive.len().max(1) as u64) as usize;
             match rng.below(8) {
                 0..=3 if (naive.len() as u64) < most => {
@@ -145,7 +148,10 @@ mod tests {
         while block.len() < 100 {
             block.push(slot(block.len() as u32), make(1));
         }
-        assert_eq!((block.past()[23], block.past()[22], block.past().len()), (5, 0, 24));
+        assert_eq!(
+            (block.past()[23], block.past()[22], block.past().len()),
+            (5, 0, 24)
+        );
         assert_eq!(block.tally().now, 6);
         block.make_past(24);
         assert_eq!(block.past()[23], 0);

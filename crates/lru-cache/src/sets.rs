@@ -14,7 +14,6 @@ use self::group::Got;
 use self::group::{Extra, Group, Left};
 #[cfg(feature = "std")]
 pub(crate) use self::pool::Pool;
-use crate::raw::{Print, SLOTS_MAX};
 #[cfg(feature = "std")]
 use crate::engine::Glance;
 use crate::engine::{Fresh, Place, SWEEP_BUDGET};
@@ -23,6 +22,7 @@ use crate::insertion::{Cause, Evicted, Eviction, Outcome};
 use crate::policy::arm::Arm;
 use crate::policy::set::Rules;
 use crate::policy::{SETS_MAX, Spot, spot};
+use crate::raw::{Print, SLOTS_MAX};
 use crate::stats::Stats;
 
 /// A table of sets with a hard bound on the weight of all.
@@ -644,7 +644,9 @@ impl<K, V> Sets<K, V> {
 /// How many sets a table for so many entries begins with, and how often it doubles.
 fn sets_for(limit: usize) -> (usize, u32) {
     let needed = (limit / WAYS).max(1);
-    let doublings = (needed / BEGINS_WITH_MAX).checked_ilog2().map_or(0, |log| log + 1);
+    let doublings = (needed / BEGINS_WITH_MAX)
+        .checked_ilog2()
+        .map_or(0, |log| log + 1);
     let doublings = doublings.min(DOUBLINGS_MAX);
     ((needed >> doublings).min(BEGINS_WITH_MAX), doublings)
 }

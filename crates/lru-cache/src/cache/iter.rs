@@ -76,11 +76,9 @@ where
         if position.at == 0 && walk == Walk::Judging {
             contents.flights.overtake_all();
         }
-        let next = contents
-            .engine
-            .walk(position.at, now, BATCH, |key, value| {
-                entries.push((key.clone(), value.clone()));
-            });
+        let next = contents.engine.walk(position.at, now, BATCH, |key, value| {
+            entries.push((key.clone(), value.clone()));
+        });
         let watch = (walk == Walk::Judging).then(|| {
             let keys = entries.iter().map(|(key, _)| key.clone()).collect();
             contents.watches.begin(keys)

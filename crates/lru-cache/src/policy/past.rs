@@ -8,7 +8,8 @@ impl<E> Set<E> {
     #[inline]
     fn remember(&mut self, past: Past, ways: usize) {
         if self.block.tally().past != past {
-            self.block.make_past((WORDS * ways.max(4)).min(usize::from(u16::MAX) - 3) & !3);
+            self.block
+                .make_past((WORDS * ways.max(4)).min(usize::from(u16::MAX) - 3) & !3);
             let tally = self.block.tally_mut();
             (tally.past, tally.cursor) = (past, 0);
         }
@@ -47,7 +48,8 @@ impl<E> Set<E> {
             return 0;
         }
         let words = self.block.past();
-        let counts = counters(print, words.len()).map(|(word, shift)| words[word] >> shift & COUNTER_MAX);
+        let counts =
+            counters(print, words.len()).map(|(word, shift)| words[word] >> shift & COUNTER_MAX);
         counts.into_iter().min().unwrap_or(0)
     }
 
@@ -84,7 +86,10 @@ impl<E> Set<E> {
     }
 
     /// The orders of the ghosts, to give anew.
-    pub(super) fn ghost_orders_mut(words: &mut [u16], past: Past) -> impl Iterator<Item = &mut u16> {
+    pub(super) fn ghost_orders_mut(
+        words: &mut [u16],
+        past: Past,
+    ) -> impl Iterator<Item = &mut u16> {
         let orders = match past {
             Past::Ghosts => {
                 let most = words.len() / WORDS;
@@ -106,13 +111,14 @@ const SAMPLE: usize = 10;
 /// The word and the bit of each of the four counters of a print among so many words, each in a row of its own.
 #[inline]
 fn counters(print: Print, words: usize) -> [(usize, u32); ROWS] {
-    let mixed = (u64::from(print.mark) << 8 | u64::from(print.tag)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed =
+        (u64::from(print.mark) << 8 | u64::from(print.tag)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ mixed >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let words = words / ROWS;
     core::array::from_fn(|row| {
         let chance = (mixed >> (16 * row)) as u16;
         // The counter of a row, scaled by multiplication.
-        let counter = usize::from(chance) * 4 * words >> 16;
+        let counter = (usize::from(chance) * 4 * words) >> 16;
         (row * words + counter / 4, 4 * (counter % 4) as u32)
     })
 }
@@ -166,8 +172,8 @@ mod tests {
                 set.count(print(u32::MAX), 32);
             }
         }
-        let louder =
-            (1_000..1_100).filter(|&other| set.counted(print(other)) >= set.counted(print(u32::MAX)));
+        let louder = (1_000..1_100)
+            .filter(|&other| set.counted(print(other)) >= set.counted(print(u32::MAX)));
         assert!(louder.count() < 10);
     }
 

@@ -193,7 +193,8 @@ impl<E> Set<E> {
         self.fill_main(rules, stay, coming);
         loop {
             let window = self.window_share(rules, stay);
-            let in_window = self.block.tally().in_window + u16::from(coming == Some(Segment::Window));
+            let in_window =
+                self.block.tally().in_window + u16::from(coming == Some(Segment::Window));
             let is_over = usize::from(in_window) > window;
             let victim = match self.oldest(Segment::Window, kept) {
                 Some(candidate) if is_over => match self.judge(candidate, kept, rules, rng) {
@@ -206,7 +207,9 @@ impl<E> Set<E> {
                     .expect("there is an entry beside the one that is kept"),
             };
             // S3-FIFO remembers who failed its probation; LIRS remembers everybody.
-            if rules.arm.ghosts && (self.is_in_window(victim) || rules.arm.admission == Admission::Reuse) {
+            if rules.arm.ghosts
+                && (self.is_in_window(victim) || rules.arm.admission == Admission::Reuse)
+            {
                 let order = self.block.orders()[victim];
                 self.haunt(self.block.print(victim), order, rules.ways);
             }
@@ -234,7 +237,7 @@ impl<E> Set<E> {
     /// descending order: freeing them in this order is what was done here.
     pub(crate) fn split(&mut self, goes: impl Fn(Print) -> bool) -> (Self, Vec<usize>) {
         let mut other = Set::new();
-        
+
         let mut gone = Vec::new();
         for at in (0..self.len()).rev() {
             let slot = self.block.slot(at);
@@ -316,7 +319,8 @@ impl<E> Set<E> {
     /// The window's part of so many slots.
     #[inline]
     fn window_share(&self, rules: &Rules, slots: usize) -> usize {
-        let share = (slots * usize::from(rules.arm.window) + usize::from(self.block.tally().dither)) / 256;
+        let share =
+            (slots * usize::from(rules.arm.window) + usize::from(self.block.tally().dither)) / 256;
         share.clamp(1, slots.max(1))
     }
 
@@ -371,7 +375,13 @@ impl<E> Set<E> {
         let passed_by = |set: &Self| set.block.orders()[victim] - set.block.orders()[oldest];
         let mut passed = passed_by(self);
         // The last order is nobody's.
-        if self.block.tally().now.checked_add(passed).is_none_or(|then| then == NONE) {
+        if self
+            .block
+            .tally()
+            .now
+            .checked_add(passed)
+            .is_none_or(|then| then == NONE)
+        {
             self.renumber();
             passed = passed_by(self);
         }
@@ -436,7 +446,7 @@ impl<E> Set<E> {
         let mut orders: Vec<u16> = ghosts.collect();
         orders.extend(self.block.orders());
         orders.sort_unstable();
-        // No two are equal, so each is at its own place. 
+        // No two are equal, so each is at its own place.
         let anew = |order: u16| orders.partition_point(|&other| other < order) as u16 + 1;
         for order in self.block.orders_mut() {
             *order = anew(*order);
@@ -475,7 +485,11 @@ mod tests {
             let rises = |pair: &[u16]| pair[0] < pair[1];
             assert!(orders.windows(2).all(rises), "{orders:?}");
             assert!(orders.first().is_none_or(|&first| first > 0));
-            assert!(orders.last().is_none_or(|&last| last <= self.block.tally().now));
+            assert!(
+                orders
+                    .last()
+                    .is_none_or(|&last| last <= self.block.tally().now)
+            );
             assert!((0..self.len()).all(|at| self.print(at) == print(*self.entry(at))));
         }
 

@@ -36,9 +36,7 @@ impl Shadow {
         }
         let n_sets = self.capacity.div_ceil(WAYS);
         if self.sets.is_empty() {
-            self.sets = (0..n_sets)
-                .map(|_| Set::new())
-                .collect();
+            self.sets = (0..n_sets).map(|_| Set::new()).collect();
         }
         let spot = spot(hash, n_sets);
         let (idx, print) = (spot.set(0), spot.print);

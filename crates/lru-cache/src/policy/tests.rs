@@ -21,9 +21,7 @@ struct Sample {
 impl Sample {
     fn new(n_sets: usize, ways: usize) -> Self {
         Sample {
-            sets: (0..n_sets)
-                .map(|_| Set::new())
-                .collect(),
+            sets: (0..n_sets).map(|_| Set::new()).collect(),
             ways,
             selector: Selector::new(n_sets * ways, 5),
             rng: Rng::from_seed(6),

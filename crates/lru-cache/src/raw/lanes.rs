@@ -1,9 +1,9 @@
 //! Searches of a column, many slots at once where the processor has instructions for it.
 
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(purlin_safe)))]
-pub(crate) use self::sse2::{find_word, oldest};
 #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(purlin_safe))))]
 pub(crate) use self::plain::{find_word, oldest};
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(purlin_safe)))]
+pub(crate) use self::sse2::{find_word, oldest};
 
 mod plain {
     /// The place of the least order among the slots whose note is `is` under `mask`. All orders differ, and none
@@ -24,7 +24,10 @@ mod plain {
 
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(purlin_safe)))]
 mod sse2 {
-    #![allow(unsafe_code, reason = "instructions of the processor, on lanes within slices")]
+    #![allow(
+        unsafe_code,
+        reason = "instructions of the processor, on lanes within slices"
+    )]
 
     use core::arch::x86_64 as simd;
 
@@ -40,7 +43,10 @@ mod sse2 {
         // SAFETY: the instructions are of the target. Each load is of 8 notes or 8 orders from `from` on, and
         // `from + 8 <= len`.
         let least = unsafe {
-            let (mask, is) = (simd::_mm_set1_epi8(mask as i8), simd::_mm_set1_epi8(is as i8));
+            let (mask, is) = (
+                simd::_mm_set1_epi8(mask as i8),
+                simd::_mm_set1_epi8(is as i8),
+            );
             let nobody = simd::_mm_set1_epi8(-1);
             let mut all = nobody;
             let mut from = 0;
@@ -49,7 +55,10 @@ mod sse2 {
                 let order = simd::_mm_loadu_si128(orders.as_ptr().add(from).cast());
                 let fits = simd::_mm_cmpeq_epi8(simd::_mm_and_si128(note, mask), is);
                 let fits = simd::_mm_unpacklo_epi8(fits, fits);
-                all = least_of(all, simd::_mm_or_si128(order, simd::_mm_xor_si128(fits, nobody)));
+                all = least_of(
+                    all,
+                    simd::_mm_or_si128(order, simd::_mm_xor_si128(fits, nobody)),
+                );
                 if from + LANES == len {
                     break;
                 }
@@ -127,7 +136,10 @@ mod tests {
             let found = oldest(&notes, &orders, mask, is & mask);
             assert_eq!(found, plain::oldest(&notes, &orders, mask, is & mask));
             let wanted = start + rng.below(8 * 50) as u16;
-            assert_eq!(find_word(&orders, wanted), plain::find_word(&orders, wanted));
+            assert_eq!(
+                find_word(&orders, wanted),
+                plain::find_word(&orders, wanted)
+            );
         }
     }
 }

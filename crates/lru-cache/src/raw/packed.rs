@@ -1,4 +1,7 @@
-#![allow(unsafe_code, reason = "one allocation for columns of different types; see the module above")]
+#![allow(
+    unsafe_code,
+    reason = "one allocation for columns of different types; see the module above"
+)]
 
 use alloc::alloc::{alloc, dealloc, handle_alloc_error};
 use core::alloc::Layout;
@@ -69,7 +72,8 @@ unsafe impl<E: Sync> Sync for Block<E> {}
 impl<E> Block<E> {
     pub(crate) const fn new() -> Self {
         Block {
-            start: NonNull::from_ref(&EMPTY),
+            // SAFETY: the address of a static is not null.
+            start: unsafe { NonNull::new_unchecked((&raw const EMPTY).cast_mut()) },
             owns: PhantomData,
         }
     }
@@ -298,7 +302,11 @@ impl<E> Block<E> {
     fn entries(&self) -> *mut E {
         let offset = self.head().before_entries;
         // Within the allocation or at its end, and aligned, as in `layout`.
-        self.start.as_ptr().cast::<u8>().wrapping_add(offset.into()).cast()
+        self.start
+            .as_ptr()
+            .cast::<u8>()
+            .wrapping_add(offset.into())
+            .cast()
     }
 
     /// Moves everything to an allocation with so many slots and words of the past; as many of the past as before
@@ -313,7 +321,10 @@ impl<E> Block<E> {
         };
         let before = before_entries::<E>(cap, past);
         let (len, tally) = (self.len(), self.tally());
-        assert!(len <= cap && before <= usize::from(u16::MAX), "whoever adds to a set bounds it");
+        assert!(
+            len <= cap && before <= usize::from(u16::MAX),
+            "whoever adds to a set bounds it"
+        );
         // SAFETY: the head and the columns but the entries are the first `before` bytes of the allocation.
         let mut larger = unsafe {
             start.as_ptr().write_bytes(0, before);
@@ -340,7 +351,9 @@ impl<E> Block<E> {
                 new.copy_from_nonoverlapping(old, bytes * len);
             }
             if len > 0 {
-                larger.entries().copy_from_nonoverlapping(self.entries(), len);
+                larger
+                    .entries()
+                    .copy_from_nonoverlapping(self.entries(), len);
                 larger.head_mut().len = len as u16;
                 self.head_mut().len = 0;
             }
@@ -358,7 +371,8 @@ fn before_entries<E>(cap: usize, past: usize) -> usize {
 /// The allocation of a block.
 fn layout<E>(cap: usize, past: usize) -> Layout {
     let entries = Layout::array::<E>(cap).ok();
-    let size = entries.and_then(|entries| entries.size().checked_add(before_entries::<E>(cap, past)));
+    let size =
+        entries.and_then(|entries| entries.size().checked_add(before_entries::<E>(cap, past)));
     // Aligned to a line, so that the head and the first tags are on one.
     let plan = size.and_then(|size| Layout::from_size_align(size, LINE.max(align_of::<E>())).ok());
     plan.expect("a set of entries fits the address space")
@@ -434,5 +448,9 @@ unsafe fn agreeing(bytes: *const u8, tag: u8) -> u32 {
     // SAFETY: by the contract of this function.
     let lanes = unsafe { bytes.cast::<[u8; LANES]>().read() };
     let bit = |(n, &byte): (usize, &u8)| u32::from(byte == tag) << n;
-    lanes.iter().enumerate().map(bit).fold(0, |all, bit| all | bit)
+    lanes
+        .iter()
+        .enumerate()
+        .map(bit)
+        .fold(0, |all, bit| all | bit)
 }

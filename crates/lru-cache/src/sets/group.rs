@@ -5,9 +5,9 @@ use equivalent::Equivalent;
 use purlin_core::{Rng, Tick};
 
 use super::Name;
-use crate::raw::Print;
 use crate::expiry::{Expiry, Life};
 use crate::policy::set::{Rules, Segment, Set};
+use crate::raw::Print;
 
 /// A set with the weights and lives of its entries.
 ///
@@ -16,6 +16,10 @@ use crate::policy::set::{Rules, Segment, Set};
 pub(super) struct Group<K, V> {
     set: Set<(K, V)>,
     /// None as long as all entries weigh one and live for ever.
+    #[expect(
+        clippy::box_collection,
+        reason = "one word in each set of a cache that has none"
+    )]
     extras: Option<Box<Vec<Extra>>>,
 }
 

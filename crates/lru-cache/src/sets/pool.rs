@@ -43,7 +43,10 @@ impl Pool {
         while left > 0 {
             let taken = self.step.max(least).min(left);
             let rest = left - taken;
-            match self.left.compare_exchange_weak(left, rest, Ordering::Relaxed, Ordering::Relaxed) {
+            match self
+                .left
+                .compare_exchange_weak(left, rest, Ordering::Relaxed, Ordering::Relaxed)
+            {
                 Ok(_) => return taken,
                 Err(now) => left = now,
             }
@@ -56,7 +59,9 @@ impl Pool {
     #[inline]
     pub(crate) fn put(&self, unused: usize, limit: usize) -> usize {
         // Two steps stay, so that a shard where entries come and go leaves the pool alone.
-        let spare = unused.saturating_sub(2 * self.step).min(limit.saturating_sub(self.own));
+        let spare = unused
+            .saturating_sub(2 * self.step)
+            .min(limit.saturating_sub(self.own));
         if spare > 0 {
             self.left.fetch_add(spare, Ordering::Relaxed);
         }
