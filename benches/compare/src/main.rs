@@ -1,12 +1,13 @@
 //! Our crates beside named rivals: the same work, in one run, with the rows we lose.
 //!
-//! `compare cache` and `compare ring` print Markdown tables. Times come from interleaved rounds, so that a
+//! `compare cache`, `compare ring` and `compare session` print Markdown tables. Times come from interleaved rounds, so that a
 //! noisy moment of the machine falls on all alike; quote the ratios and not the nanoseconds.
 
 mod allocations;
 mod cache;
 mod ring;
 mod rounds;
+mod session;
 mod table;
 
 use std::error::Error;
@@ -17,9 +18,12 @@ use lexopt::prelude::*;
 
 const USAGE: &str = "\
 usage: compare cache [--trace FILE]... [--rounds N] [--ops N]
-       compare ring  [--rounds N] [--ops N]
+       compare ring  [--nodes N]... [--only TEXT] [--rounds N] [--ops N]
+       compare session [--rounds N] [--ops N]
 
   --trace FILE  also replay this access trace (u32 ids, little-endian, zstd or raw); may be repeated
+  --nodes N     compare among N nodes (default 10, 100, 1000 and 10000); may be repeated
+  --only TEXT   only contenders whose name contains this
   --rounds N    interleaved rounds of each timing (default 5)
   --ops N       operations a round and thread (default 2000000)";
 
@@ -27,6 +31,8 @@ usage: compare cache [--trace FILE]... [--rounds N] [--ops N]
 struct Task {
     comparison: Comparison,
     traces: Vec<PathBuf>,
+    nodes: Vec<u32>,
+    only: String,
     rounds: usize,
     ops: usize,
 }
@@ -34,6 +40,7 @@ struct Task {
 enum Comparison {
     Cache,
     Ring,
+    Session,
 }
 
 fn main() -> ExitCode {
@@ -50,20 +57,24 @@ fn run(task: &Task) -> Result<(), Box<dyn Error>> {
     match task.comparison {
         Comparison::Cache => cache::run(&task.traces, task.rounds, task.ops),
         Comparison::Ring => {
-            ring::run(task.rounds, task.ops);
+            ring::run(&task.nodes, &task.only, task.rounds, task.ops);
             Ok(())
         }
+        Comparison::Session => session::run(task.rounds, task.ops),
     }
 }
 
 /// The task of the command line, or `None` if it only asked for help.
 fn parse() -> Result<Option<Task>, Box<dyn Error>> {
     let mut comparison = None;
-    let (mut traces, mut rounds, mut ops) = (Vec::new(), 5, 2_000_000);
+    let (mut traces, mut nodes, mut only) = (Vec::new(), Vec::new(), String::new());
+    let (mut rounds, mut ops) = (5, 2_000_000);
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
             Long("trace") => traces.push(PathBuf::from(args.value()?)),
+            Long("nodes") => nodes.push(args.value()?.parse()?),
+            Long("only") => only = args.value()?.parse()?,
             Long("rounds") => rounds = positive(args.value()?.parse()?, "--rounds")?,
             Long("ops") => ops = positive(args.value()?.parse()?, "--ops")?,
             Short('h') | Long("help") => {
@@ -74,10 +85,12 @@ fn parse() -> Result<Option<Task>, Box<dyn Error>> {
                 comparison = Some(match name.to_str() {
                     Some("cache") => Comparison::Cache,
                     Some("ring") => Comparison::Ring,
+                    Some("session") => Comparison::Session,
                     _ => {
-                        return Err(
-                            format!("{name:?} is not compared yet; cache and ring are").into()
-                        );
+                        return Err(format!(
+                            "{name:?} is not compared yet; cache, ring and session are"
+                        )
+                        .into());
                     }
                 });
             }
@@ -85,10 +98,12 @@ fn parse() -> Result<Option<Task>, Box<dyn Error>> {
         }
     }
     let comparison =
-        comparison.ok_or("what shall be compared? cache or ring; --help tells more")?;
+        comparison.ok_or("what shall be compared? cache, ring or session; --help tells more")?;
     Ok(Some(Task {
         comparison,
         traces,
+        nodes,
+        only,
         rounds,
         ops,
     }))

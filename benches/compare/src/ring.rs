@@ -1,121 +1,187 @@
-//! Rings: time a lookup, and how evenly keys lie, for 10 to 10 000 nodes.
+//! Placements: time and allocations of a lookup, of three copies, of building and changing; how evenly keys
+//! lie; and what moves when nodes come and go. For 10 to 10 000 nodes.
 //!
-//! Held fixed: 160 points a node, the keys. The keys are 24 bytes long, as names of users are, and every
-//! contender hashes them itself, since that is part of a lookup. The floor hashes and reduces to a range: what
-//! no placement can be faster than, and not consistent.
+//! Held fixed: 160 points a node in every ring, tables of about a hundred entries a node in every Maglev, the
+//! keys. `ready` is a lookup by a key that is 64 good bits already, which our placements take as the hash
+//! that it is and most rivals hash again; `24 B` is a lookup by 24 bytes of text, which everyone hashes. The
+//! floor hashes and reduces to a range: what no placement can be faster than, and not consistent.
 
-use std::hint::black_box;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Instant;
-
-use purlin_core::{Node, NodeId, Placement, PlacementHash};
 use workloads::keys;
 
-use crate::rounds::{Timed, medians};
 use crate::table::Table;
 
-const POINTS: u32 = 160;
+use self::build::{Changes, changes};
+use self::contender::{Built, Contender, Keys, Passes, fleet};
+use self::movement::{Movement, movement};
+use self::speed::{Speed, speeds};
 
-/// Prints a table for each number of nodes.
-pub(crate) fn run(rounds: usize, ops: usize) {
-    let keys: Vec<String> = (0..262_144).map(keys::text).collect();
-    for nodes in [10, 100, 1_000, 10_000] {
-        compare(nodes, &keys, rounds, ops);
-    }
+mod build;
+mod contender;
+mod movement;
+mod ours;
+mod rivals;
+mod speed;
+mod targets;
+
+/// The numbers of nodes.
+const SIZES: [u32; 4] = [10, 100, 1_000, 10_000];
+
+/// What was found out about one contender among so many nodes.
+struct Row {
+    name: &'static str,
+    speed: Speed,
+    allocations: usize,
+    changes: Changes,
+    even: Movement,
+    weighted: Option<Movement>,
 }
 
-/// A contender: its name, and a lookup that gives the owner as an index.
-type Lookup<'a> = (&'static str, Box<dyn Fn(&str) -> usize + 'a>);
+/// Prints a table for each number of nodes, and what became of the targets. Leaves out contenders whose names
+/// do not contain `only`.
+pub(crate) fn run(nodes: &[u32], only: &str, rounds: usize, ops: usize) {
+    let keys = Keys {
+        numbers: numbers(1 << 20),
+        texts: (0..1 << 18).map(|i| &*keys::text(i).leak()).collect(),
+    };
+    ours::check_jump(&keys.numbers);
+    let mut results = Vec::new();
+    // Fewer than 4 nodes cannot lose one and hold three copies; above 30 000 a rival's numbers end.
+    let nodes = if nodes.is_empty() { &SIZES } else { nodes };
+    for n in nodes.iter().map(|&n| n.clamp(4, 30_000)) {
+        let rows = compare(n, &keys, only, rounds, ops);
+        print(n, rounds, &rows);
+        results.push((n, rows));
+    }
+    targets::print(&results);
+}
 
-fn compare(nodes: usize, keys: &[String], rounds: usize, ops: usize) {
-    let contenders = contenders(nodes);
-    let loads: Vec<f64> = contenders
-        .iter()
-        .map(|(_, lookup)| peak_load(nodes, keys, lookup))
-        .collect();
-    let mut timed: Vec<Timed<'_>> = contenders
-        .iter()
-        .map(|(name, lookup)| Timed {
-            name,
-            once: Box::new(move || {
-                let start = Instant::now();
-                let sum: usize = keys.iter().cycle().take(ops).map(|key| lookup(key)).sum();
-                black_box(sum);
-                start.elapsed()
-            }),
-        })
-        .collect();
-    let medians = medians(&mut timed, rounds, ops);
-    let anchor = medians
-        .iter()
-        .find(|(name, _)| *name == "pingora-ketama")
-        .map_or(1.0, |(_, ns)| *ns);
-    let mut table = Table::new(["ring", "ns/lookup", "to pingora-ketama", "peak / average"]);
-    for ((name, ns), load) in medians.into_iter().zip(loads) {
+/// Numbers that are as good as hashes.
+fn numbers(n: u64) -> Vec<u64> {
+    let hash = purlin_core::PlacementHash::xxh3(7);
+    (0..n).map(|i| hash.of(&i)).collect()
+}
+
+/// All contenders, in the order of the tables.
+macro_rules! with_all {
+    ($each:ident!($($arguments:tt)*)) => {
+        $each!($($arguments)*
+            ours::Floor
+            ours::OurTable ours::OurListedTable ours::OurRing ours::OurRendezvous ours::OurAnchor
+            ours::OurMemento ours::OurJump ours::OurLampingVeach ours::OurMaglev ours::OurMultiProbe ours::OurNginx
+            rivals::Pingora rivals::Hashring
+            rivals::JumpBackHash rivals::JumpConsistentHash rivals::Jumpch rivals::Jumphash
+            rivals::Maglev rivals::MaglevHash
+            rivals::AnchorHash
+            rivals::RendezvousHash rivals::HrwHash
+        )
+    };
+}
+
+fn compare(n: u32, keys: &Keys, only: &str, rounds: usize, ops: usize) -> Vec<Row> {
+    let mut built: Vec<Box<dyn Passes>> = Vec::new();
+    let mut rest = Vec::new();
+    macro_rules! measure {
+        ($($contender:ty)*) => {$(
+            if n <= <$contender as Contender>::MOST_NODES && <$contender as Contender>::NAME.contains(only) {
+                let contender = <$contender>::build(&fleet(n, false));
+                let weighted = <$contender as Contender>::WEIGHTS
+                    .then(|| movement::<$contender>(n, true, &keys.numbers));
+                let even = movement::<$contender>(n, false, &keys.numbers);
+                rest.push((changes::<$contender>(n), even, weighted));
+                built.push(Box::new(Built(contender)));
+            }
+        )*};
+    }
+    with_all!(measure!());
+    let allocations: Vec<usize> = built.iter().map(|built| built.allocations(keys)).collect();
+    let speeds = speeds(&built, keys, rounds, ops);
+    let rows = built.iter().zip(speeds).zip(allocations).zip(rest);
+    rows.map(
+        |(((built, speed), allocations), (changes, even, weighted))| Row {
+            name: built.name(),
+            speed,
+            allocations,
+            changes,
+            even,
+            weighted,
+        },
+    )
+    .collect()
+}
+
+fn print(n: u32, rounds: usize, rows: &[Row]) {
+    let mut table = Table::new([
+        "placement",
+        "ready ns",
+        "dependent ns",
+        "24 B ns",
+        "3 copies ns",
+        "allocations",
+        "heap",
+        "build",
+        "add one",
+        "remove one",
+    ]);
+    for row in rows {
+        let (speed, changes) = (&row.speed, &row.changes);
         table.row([
-            name.to_owned(),
-            format!("{ns:.1}"),
-            format!("{:.2}", ns / anchor),
-            format!("{load:.3}"),
+            row.name.to_owned(),
+            format!("{:.1}", speed.ready),
+            format!("{:.1}", speed.dependent),
+            format!("{:.1}", speed.text),
+            speed.copies.map_or("-".to_owned(), |ns| format!("{ns:.1}")),
+            row.allocations.to_string(),
+            bytes(changes.heap),
+            time(changes.build),
+            time(changes.add) + if changes.rebuilds { " R" } else { "" },
+            time(changes.remove) + if changes.rebuilds { " R" } else { "" },
         ]);
     }
     table.print(&format!(
-        "{nodes} nodes of {POINTS} points, 24-byte keys, median of {rounds} interleaved rounds"
+        "{n} nodes, cost: best of {rounds} interleaved rounds; allocations in 3000 lookups; R: only a rebuild is offered"
+    ));
+
+    let mut table = Table::new([
+        "placement",
+        "keys",
+        "peak",
+        "add",
+        "stray %",
+        "remove",
+        "stray %",
+        "weighted: peak",
+        "add",
+        "stray %",
+        "remove",
+        "stray %",
+    ]);
+    for row in rows {
+        let mut cells = vec![row.name.to_owned(), row.even.keys.to_string()];
+        cells.extend(row.even.cells());
+        cells.extend(
+            row.weighted
+                .as_ref()
+                .map_or_else(|| ["-"; 5].map(str::to_owned), Movement::cells),
+        );
+        table.row(cells);
+    }
+    table.print(&format!(
+        "{n} nodes, balance and movement: keys on the fullest node to its share; keys that moved to those that had to; weights 1, 2, 3, 4, …"
     ));
 }
 
-fn contenders<'a>(nodes: usize) -> Vec<Lookup<'a>> {
-    let address =
-        |node: usize| SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + node as u32), 11_211));
-
-    let ours = purlin_hash_ring::Ring::from_nodes(
-        (0..nodes).map(|node| Node::new(NodeId(node as u64), address(node).to_string())),
-    )
-    .expect("distinct nodes make a ring");
-
-    let buckets: Vec<_> = (0..nodes)
-        .map(|node| pingora_ketama::Bucket::new(address(node), 1))
-        .collect();
-    let ketama = pingora_ketama::Continuum::new(&buckets);
-
-    let mut hashring = hashring::HashRing::new();
-    // One call, since every single `add` sorts the ring again.
-    hashring.batch_add(
-        (0..nodes)
-            .flat_map(|node| (0..POINTS).map(move |point| (node, point)))
-            .collect(),
-    );
-
-    let hash = PlacementHash::default();
-    vec![
-        (
-            "(floor: hash and range-reduce)",
-            Box::new(move |key| ((u128::from(hash.of(key)) * nodes as u128) >> 64) as usize),
-        ),
-        (
-            "purlin ring",
-            Box::new(move |key| {
-                Placement::owner(&ours, key.as_bytes()).map_or(0, |node| node.0 as usize)
-            }),
-        ),
-        (
-            "pingora-ketama",
-            Box::new(move |key| match ketama.node(key.as_bytes()) {
-                Some(SocketAddr::V4(node)) => (u32::from(*node.ip()) - 0x0a00_0000) as usize,
-                _ => 0,
-            }),
-        ),
-        (
-            "hashring",
-            Box::new(move |key| hashring.get(&key).map_or(0, |(node, _)| *node)),
-        ),
-    ]
+fn bytes(n: usize) -> String {
+    match n {
+        0..10_240 => format!("{n} B"),
+        10_240..10_485_760 => format!("{} K", n >> 10),
+        _ => format!("{} M", n >> 20),
+    }
 }
 
-/// The fullest node's keys, as a multiple of the average.
-fn peak_load(nodes: usize, keys: &[String], lookup: &dyn Fn(&str) -> usize) -> f64 {
-    let mut loads = vec![0usize; nodes];
-    keys.iter().for_each(|key| loads[lookup(key)] += 1);
-    let peak = loads.iter().max().copied().unwrap_or(0);
-    peak as f64 * nodes as f64 / keys.len() as f64
+fn time(seconds: f64) -> String {
+    match seconds {
+        t if t < 1e-3 => format!("{:.1} us", t * 1e6),
+        t if t < 1.0 => format!("{:.2} ms", t * 1e3),
+        t => format!("{t:.1} s"),
+    }
 }

@@ -99,6 +99,12 @@ impl Nodes {
         self.ids[index as usize]
     }
 
+    /// The id at an index of 16 bits, if there is one.
+    #[inline]
+    pub(crate) fn get(&self, index: u16) -> Option<NodeId> {
+        self.ids.get(usize::from(index)).copied()
+    }
+
     #[inline]
     pub(crate) fn zone(&self, index: u32) -> u32 {
         self.zones[index as usize]

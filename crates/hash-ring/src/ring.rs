@@ -10,7 +10,7 @@ use crate::fleet::{Fleet, fleet_methods};
 use crate::nodes::Nodes;
 use crate::points::{MAX_OWNERS, MAX_POINTS, Points, owner, point};
 use crate::snapshot::{Decoder, Encoder};
-use crate::{Algorithm, BuildError, Builder, DecodeError};
+use crate::{Algorithm, BuildError, Builder, DecodeError, Spread};
 
 /// Points per weight unit where the builder is told nothing: what ketama settled on. The busiest node then
 /// gets about 1.2 times the average with 100 nodes, 1.3 with 1 000.
@@ -125,6 +125,14 @@ impl Ring {
         self.changed(self.fleet.nodes.without(index), kept.collect())
     }
 
+    /// Replicas by walking, as far as it takes.
+    #[inline(never)]
+    fn pick(&self, hash: u64, into: &mut [NodeId]) -> usize {
+        self.fleet
+            .spread
+            .pick(&self.fleet.nodes, self.points.walk(hash).map(owner), into)
+    }
+
     fn changed(&self, nodes: Nodes, points: Vec<u64>) -> Self {
         let (fleet, points) = (self.fleet.next(nodes), Points::from_sorted(points));
         Ring {
@@ -195,9 +203,15 @@ impl Placement for Ring {
     /// Walks on from the owner and takes each node the first time it is met.
     #[inline]
     fn replicas_of_hash(&self, hash: u64, into: &mut [NodeId]) -> usize {
-        self.fleet
-            .spread
-            .pick(&self.fleet.nodes, self.points.walk(hash).map(owner), into)
+        if let ([a, b, c], Spread::Anywhere) = (&mut *into, self.fleet.spread) {
+            if let Some([first, second, third]) = self.points.next_three(hash) {
+                *a = self.fleet.nodes.id(first);
+                *b = self.fleet.nodes.id(second);
+                *c = self.fleet.nodes.id(third);
+                return 3;
+            }
+        }
+        self.pick(hash, into)
     }
 }
 

@@ -6,6 +6,7 @@ use core::fmt;
 
 use purlin_core::{Node, NodeId, Placement, PlacementHash};
 
+use self::followers::{Followers, KEPT};
 use self::lists::ReplicaLists;
 use self::quota::quotas;
 use crate::fleet::{Fleet, fleet_methods};
@@ -15,6 +16,7 @@ use crate::rank::Ranking;
 use crate::snapshot::{Decoder, Encoder};
 use crate::{Algorithm, BuildError, Builder, DecodeError};
 
+mod followers;
 mod lists;
 mod matching;
 mod quota;
@@ -44,8 +46,10 @@ const DEFAULT_BITS: u32 = 16;
 /// bounded partition tables each give up one of.
 ///
 /// - **Cost**: a lookup is the hash and two loads, one of which is nearly always in the first-level cache.
-///   2 bytes a slot: 128 KiB for up to 2 000 nodes. A change takes O(slots). Replicas take one load more with
-///   lists made ahead ([`replica_lists`](Builder::replica_lists), 2 bytes a slot and replica), else O(n).
+///   2 bytes a slot: 128 KiB for up to 2 000 nodes. A change takes O(slots). The first time that two or three
+///   replicas of a slot are asked for they take O(n); they are kept in 4 bytes a slot, and take three loads
+///   more from then on. More than three take O(n) each time, unless lists are made ahead
+///   ([`replica_lists`](Builder::replica_lists), 2 bytes a slot and replica).
 /// - **Balance**: no node has more than `1 + n/slots` times its share, whatever the weights, and none less
 ///   than its share rounded down to whole slots.
 /// - **Disruption**: minimal to within rounding for any sequence of adding, removing and reweighting. In a
@@ -75,6 +79,8 @@ pub struct SlotTable {
     /// The order of the nodes behind a slot's owner.
     ranking: Ranking,
     lists: Option<ReplicaLists>,
+    /// The next two replicas of slots that were asked for, unless lists have them.
+    followers: Followers,
 }
 
 fleet_methods!(SlotTable);
@@ -292,12 +298,18 @@ impl SlotTable {
     }
 
     fn of(fleet: Fleet, bits: u32, listed: u8, owners: Vec<u16>, ranking: Ranking) -> Self {
+        let kept = if usize::from(listed) < KEPT {
+            owners.len()
+        } else {
+            0
+        };
         let mut table = SlotTable {
             fleet,
             bits,
             owners,
             ranking,
             lists: None,
+            followers: Followers::of_slots(kept),
         };
         if listed > 0 {
             let lists = ReplicaLists::new(&table, usize::from(listed));
@@ -336,6 +348,56 @@ impl SlotTable {
         let owner = self.owners[slot as usize];
         let owner = (owner != NOBODY).then_some(u32::from(owner));
         owner.into_iter().chain(self.ranking.order(slot_hash(slot)))
+    }
+
+    /// Works a slot's replicas out.
+    fn pick(&self, slot: u32, into: &mut [NodeId]) -> usize {
+        self.fleet
+            .spread
+            .pick(&self.fleet.nodes, self.candidates(slot), into)
+    }
+
+    /// The indexes of a slot's first three replicas, if that many are known without working them out.
+    #[inline]
+    fn known_three(&self, slot: u32) -> Option<[u16; 3]> {
+        if let Some(lists) = &self.lists {
+            return lists.three(slot);
+        }
+        let [second, third] = self.followers.both(slot)?;
+        Some([*self.owners.get(slot as usize)?, second, third])
+    }
+
+    /// A slot's replicas, however many are asked for, known or there.
+    #[inline(never)]
+    fn slow_replicas(&self, slot: u32, into: &mut [NodeId]) -> usize {
+        match &self.lists {
+            Some(lists) if into.len() <= lists.width() => lists.copy(&self.fleet.nodes, slot, into),
+            _ if into.len() <= KEPT && self.followers.keeps() => self.copy_few(slot, into),
+            _ => self.pick(slot, into),
+        }
+    }
+
+    /// A slot's owner and followers, at most three, which are kept from now on.
+    fn copy_few(&self, slot: u32, into: &mut [NodeId]) -> usize {
+        let nodes = &self.fleet.nodes;
+        let followers = self.followers.get(slot);
+        let n = into.len().min(nodes.n_weighted());
+        if n > 1 && followers[0].is_none() {
+            let mut ids = [NodeId(0); KEPT];
+            let found = self.pick(slot, &mut ids);
+            let index = |id: &NodeId| nodes.index(*id).ok().map(|index| index as u16);
+            if let Some(second) = ids[..found].get(1).and_then(index) {
+                let third = ids[..found].get(2).and_then(index);
+                self.followers.set(slot, second, third);
+            }
+            into[..n].copy_from_slice(&ids[..n]);
+            return n;
+        }
+        let all = [Some(self.owners[slot as usize]), followers[0], followers[1]];
+        for (entry, index) in into[..n].iter_mut().zip(all.into_iter().flatten()) {
+            *entry = nodes.id(u32::from(index));
+        }
+        n
     }
 
     /// The table as bytes: what all placements have, then the slot bits and the number of listed replicas as
@@ -415,13 +477,17 @@ impl Placement for SlotTable {
     #[inline]
     fn replicas_of_hash(&self, hash: u64, into: &mut [NodeId]) -> usize {
         let slot = self.slot_of_hash(hash);
-        match &self.lists {
-            Some(lists) if into.len() <= lists.width() => lists.copy(&self.fleet.nodes, slot, into),
-            _ => self
-                .fleet
-                .spread
-                .pick(&self.fleet.nodes, self.candidates(slot), into),
+        // Three copies are what most stores keep. Known ones are loads and nothing else.
+        if let [first, second, third] = into {
+            if let Some([a, b, c]) = self.known_three(slot) {
+                let id = |index: u16| self.fleet.nodes.get(index);
+                if let (Some(a), Some(b), Some(c)) = (id(a), id(b), id(c)) {
+                    (*first, *second, *third) = (a, b, c);
+                    return 3;
+                }
+            }
         }
+        self.slow_replicas(slot, into)
     }
 }
 

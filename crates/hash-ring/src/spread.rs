@@ -1,5 +1,7 @@
 //! Which of a key's candidates become its replicas.
 
+use core::ops::ControlFlow;
+
 use purlin_core::NodeId;
 
 use crate::nodes::Nodes;
@@ -61,17 +63,25 @@ fn pick_distinct(
     mut candidates: impl Iterator<Item = u32>,
     into: &mut [NodeId],
 ) -> usize {
+    if into.is_empty() {
+        return 0;
+    }
     let mut found = 0;
-    while found < into.len() {
-        let Some(index) = candidates.next() else {
-            break;
-        };
+    // The iterator runs the loop: on a circle that is two plain loops instead of a question at each step
+    // whether the end was passed.
+    let full = candidates.try_for_each(|index| {
         let id = nodes.id(index);
         if !into[..found].contains(&id) {
             into[found] = id;
             found += 1;
         }
-    }
+        if found < into.len() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    });
+    debug_assert!(full.is_break(), "there are as many candidates as wanted");
     found
 }
 

@@ -239,6 +239,55 @@ fn ring_r3_listed_replicas_are_those_that_are_not_listed() {
 }
 
 /// One change takes at most one member of a replica set away, and most sets are untouched.
+/// Two and three replicas are kept once they were worked out, which must not show: not in answers, whichever
+/// number was asked for first, nor in equality or copies.
+#[test]
+fn ring_r3_replicas_are_the_same_when_asked_again() {
+    for spread in [Spread::Anywhere, Spread::Zones] {
+        for n in [0, 1, 2, 3, 7] {
+            let fleet = (1..=n).map(|id| node(id, 1).with_zone(Zone::new(format!("{}", id % 3))));
+            let table = SlotTable::builder()
+                .slot_bits(6)
+                .spread(spread)
+                .nodes(fleet)
+                .build()
+                .unwrap();
+            let untouched = table.clone();
+            for slot in 0..u64::from(table.n_slots()) {
+                let hash = slot << 58;
+                let replicas = |table: &SlotTable, wanted: usize| {
+                    let mut into = vec![NodeId(99); wanted];
+                    let found = table.replicas_of_hash(hash, &mut into);
+                    assert!(
+                        into[found..].iter().all(|&id| id == NodeId(99)),
+                        "the rest is left"
+                    );
+                    into.truncate(found);
+                    into
+                };
+                // More than three are never kept.
+                let all = replicas(&untouched, 8);
+                assert_eq!(all.len(), n as usize);
+                let order: [usize; 6] = if slot % 2 == 0 {
+                    [2, 3, 1, 3, 2, 0]
+                } else {
+                    [3, 2, 3, 1, 0, 3]
+                };
+                for wanted in order {
+                    let expected = &all[..wanted.min(all.len())];
+                    assert_eq!(
+                        replicas(&table, wanted),
+                        expected,
+                        "{n} nodes, {wanted} replicas"
+                    );
+                    assert_eq!(replicas(&table.clone(), wanted), expected);
+                }
+            }
+            assert_eq!(table, untouched);
+        }
+    }
+}
+
 #[test]
 fn ring_r3_a_change_replaces_at_most_one_member_of_a_set() {
     let table = SlotTable::builder()

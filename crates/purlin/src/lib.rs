@@ -16,6 +16,7 @@ re_exports! {
     "balancer" purlin_balancer as balancer;
     "hash-ring" purlin_hash_ring as hash_ring;
     "lru-cache" purlin_lru_cache as lru_cache;
+    "postgres" purlin_postgres as postgres;
     "redb" purlin_redb as redb;
     "redis" purlin_redis as redis;
     "replica-router" purlin_replica_router as replica_router;

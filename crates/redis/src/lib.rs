@@ -10,6 +10,10 @@
     feature = "session",
     doc = "- [`ConnectError`]: why a connection could not be set up."
 )]
+#![cfg_attr(
+    feature = "near",
+    doc = "- [`RedisInvalidations`]: what changed on the server, for [`Near`](purlin_session_store::Near)."
+)]
 //!
 //! # What an acknowledgement means
 //!
@@ -21,9 +25,14 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "near")]
+mod near;
 #[cfg(feature = "session")]
 mod session;
 
+#[cfg(feature = "near")]
+#[cfg_attr(docsrs, doc(cfg(feature = "near")))]
+pub use near::RedisInvalidations;
 #[cfg(feature = "session")]
 #[cfg_attr(docsrs, doc(cfg(feature = "session")))]
 pub use session::{ConnectError, RedisSessionStore, RedisSessionStoreBuilder};

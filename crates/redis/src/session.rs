@@ -1,6 +1,9 @@
-mod failure;
+mod at_once;
+pub(crate) mod failure;
+mod owned;
 mod rotation;
 mod scripts;
+mod users;
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,18 +13,22 @@ use bytes::Bytes;
 use purlin_core::Retry;
 use purlin_session_store::{
     CommitOutcome, CreateOutcome, Entry, ErrorKind, Record, RotateOutcome, SessionKey,
-    SessionStore, Slide, StoreError, Version,
+    SessionStore, Slide, StoreError, UserKey, Version,
 };
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::{RedisError, Script, Value};
 
+use self::at_once::at_once;
 use self::failure::{TimedOut, store_error};
 use self::scripts::{Reply, Scripts, millis};
 
 /// Sessions on a Redis or Valkey server, shared by any number of processes.
 ///
-/// Each call but [`rotate`](SessionStore::rotate) is one round trip; a rotation is three, and so is the first call
-/// after one that was interrupted. A call under a key that was rotated away takes one more for each rotation since.
+/// A call on a session that is nobody's is one round trip, but for a [`rotate`](SessionStore::rotate), which is four; the
+/// first call after one that was interrupted is three. A call under a key that was rotated away takes one more for each
+/// rotation since. One that makes a session somebody's, moves or ends it takes one more for their list, and so does the
+/// load that writes the idle deadline of such a session; at a cap it takes two more and one for each that gives way.
+///
 /// The server's clock decides when a session ends, and the server frees what has ended by itself, so
 /// [`sweep`](SessionStore::sweep) has nothing to do.
 ///
@@ -29,7 +36,9 @@ use self::scripts::{Reply, Scripts, millis};
 ///
 /// # Names in the server
 ///
-/// A session is one string under the prefix and the 33 raw bytes of its [`SessionKey`].
+/// A session is one string under the prefix and the 33 raw bytes of its [`SessionKey`]. The list of a user is one sorted
+/// set under the prefix, `user:`, and the 32 raw bytes of their [`UserKey`]. No script touches two keys, so in a cluster
+/// they may be anywhere.
 ///
 /// # Cancel safety
 ///
@@ -117,6 +126,16 @@ impl RedisSessionStoreBuilder {
         Ok(self.build(connection))
     }
 
+    #[cfg(feature = "near")]
+    pub(crate) fn key_prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    #[cfg(feature = "near")]
+    pub(crate) fn time_limit(&self) -> Duration {
+        self.timeout
+    }
+
     /// The store over a connection of one's own: a `MultiplexedConnection`, or that of a cluster. Clones of it are made
     /// for each call.
     pub fn build<C>(self, connection: C) -> RedisSessionStore<C> {
@@ -169,10 +188,16 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
         key: &SessionKey,
         args: &[&[u8]],
     ) -> Result<Reply, StoreError> {
-        let prefix = &self.settings().prefix;
-        let mut name = Vec::with_capacity(prefix.len() + SessionKey::LEN);
-        name.extend_from_slice(prefix);
-        name.extend_from_slice(key.as_bytes());
+        let name = [&self.settings().prefix[..], key.as_bytes()].concat();
+        Reply::parse(&self.invoke(script, name, args).await?)
+    }
+
+    async fn invoke(
+        &self,
+        script: &Script,
+        name: Vec<u8>,
+        args: &[&[u8]],
+    ) -> Result<Value, StoreError> {
         let mut call = script.key(name);
         for arg in args {
             call.arg(*arg);
@@ -180,7 +205,7 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
         let mut connection = self.connection.clone();
         let limit = self.settings().timeout;
         match tokio::time::timeout(limit, call.invoke_async::<Value>(&mut connection)).await {
-            Ok(Ok(value)) => Reply::parse(&value),
+            Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(store_error(error)),
             Err(_) => Err(StoreError::new(ErrorKind::Interrupted).with_source(TimedOut(limit))),
         }
@@ -220,7 +245,13 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
         let without_payload: &[u8] = if without_payload { b"1" } else { b"" };
         let args = [idle.as_bytes(), &decimal(min_gain), without_payload];
         match self.run_settled(&self.scripts().load, key, &args).await? {
-            Reply::Live(entry) => Ok(Some(entry)),
+            Reply::Live { entry, owned, slid } => {
+                if let (Some(owned), true) = (owned, slid) {
+                    // The load has happened. A list that cannot be mended now is at the next slide.
+                    let _ = self.relist(&owned, key, entry.remaining.absolute).await;
+                }
+                Ok(Some(entry))
+            }
             Reply::Rotated { past, by, .. } if past.remaining.idle > Duration::ZERO => {
                 let live = self.follow(key, by).await?;
                 Ok(live.map(|live| past.with_successor(live)))
@@ -229,8 +260,55 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
             | Reply::Nothing
             | Reply::Deleted
             | Reply::Prepared(_)
-            | Reply::Done(..) => Ok(None),
+            | Reply::Done { .. }
+            | Reply::Stale => Ok(None),
         }
+    }
+
+    async fn created(
+        &self,
+        key: &SessionKey,
+        record: &Record,
+    ) -> Result<CreateOutcome, StoreError> {
+        let lifetime = record.lifetime;
+        let owner = match record.owner.after(None) {
+            None => None,
+            Some(user) => {
+                let absolute = (lifetime.absolute != Duration::MAX).then_some(lifetime.absolute);
+                let cap = record.owner.cap_for(None);
+                match self.enlist(user, key, absolute, cap, None).await? {
+                    Some(owned) => Some(owned),
+                    None => return Ok(CreateOutcome::AtCap),
+                }
+            }
+        };
+        let args = [
+            &decimal(millis(lifetime.idle))[..],
+            &decimal(millis(lifetime.absolute)),
+            &record.payload,
+            &owner.map(|owned| owned.bytes()).unwrap_or_default(),
+        ];
+        let reply = self.run(&self.scripts().create, key, &args).await?;
+        if let Reply::Done { version, .. } = reply {
+            return Ok(CreateOutcome::Created(version));
+        }
+        if let Some(owned) = owner {
+            self.unlist(&owned, key).await;
+        }
+        match reply {
+            Reply::Stale => Err(stale()),
+            _ => Ok(CreateOutcome::Collision),
+        }
+    }
+
+    /// The key under which a session lives that the caller knows by this one.
+    async fn present_key(
+        &self,
+        key: Option<&SessionKey>,
+    ) -> Result<Option<SessionKey>, StoreError> {
+        let Some(key) = key else { return Ok(None) };
+        let entry = self.loaded(key, Slide::No, true).await?;
+        Ok(entry.map(|entry| entry.superseded_by.unwrap_or(*key)))
     }
 
     fn admit(&self, record: &Record) -> Result<(), StoreError> {
@@ -256,16 +334,9 @@ fn decimal(number: impl ToString) -> Bytes {
 impl<C: ConnectionLike + Clone + Send + Sync> SessionStore for RedisSessionStore<C> {
     async fn create(&self, key: &SessionKey, record: Record) -> Result<CreateOutcome, StoreError> {
         self.admit(&record)?;
-        let args = [
-            &decimal(millis(record.lifetime.idle))[..],
-            &decimal(millis(record.lifetime.absolute)),
-            &record.payload,
-        ];
-        let reply = self.run(&self.scripts().create, key, &args).await;
-        match reply.map_err(|error| with_record(error, &record))? {
-            Reply::Done(version, _) => Ok(CreateOutcome::Created(version)),
-            _ => Ok(CreateOutcome::Collision),
-        }
+        self.created(key, &record)
+            .await
+            .map_err(|error| with_record(error, &record))
     }
 
     async fn load(&self, key: &SessionKey, slide: Slide) -> Result<Option<Entry>, StoreError> {
@@ -291,13 +362,15 @@ impl<C: ConnectionLike + Clone + Send + Sync> SessionStore for RedisSessionStore
         ];
         let reply = self.run_settled(&self.scripts().commit, key, &args).await;
         match reply.map_err(|error| with_record(error, &record))? {
-            Reply::Done(version, _) => Ok(CommitOutcome::Committed(version)),
-            Reply::Live(present) => Ok(CommitOutcome::Conflict(present)),
+            Reply::Done { version, .. } => Ok(CommitOutcome::Committed(version)),
+            Reply::Live { entry, .. } => Ok(CommitOutcome::Conflict(entry)),
             Reply::Rotated { by, .. } => {
                 let live = self.follow(key, by).await?;
                 Ok(live.map_or(CommitOutcome::Gone, CommitOutcome::Superseded))
             }
-            Reply::Nothing | Reply::Deleted | Reply::Prepared(_) => Ok(CommitOutcome::Gone),
+            Reply::Nothing | Reply::Deleted | Reply::Prepared(_) | Reply::Stale => {
+                Ok(CommitOutcome::Gone)
+            }
         }
     }
 
@@ -318,23 +391,81 @@ impl<C: ConnectionLike + Clone + Send + Sync> SessionStore for RedisSessionStore
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         let retention = decimal(millis(self.settings().retention));
         let script = &self.scripts().delete;
-        let mut reply = self.run_settled(script, key, &[&retention, b""]).await?;
-        let mut from = *key;
+        let mut reply = self
+            .run_settled(script, key, &[&retention, b"", b""])
+            .await?;
+        let mut at = *key;
         for hop in 0..=MAX_HOPS {
             match reply {
-                Reply::Done(..) => return Ok(true),
+                Reply::Done { owned, .. } => {
+                    if let Some(owned) = owned {
+                        self.unlist(&owned, &at).await;
+                    }
+                    return Ok(true);
+                }
                 Reply::Rotated { past, by, .. }
                     if hop > 0 || past.remaining.idle > Duration::ZERO =>
                 {
-                    let args: [&[u8]; 2] = [&retention, from.as_bytes()];
+                    let args: [&[u8]; 3] = [&retention, at.as_bytes(), b""];
                     reply = self.run(script, &by, &args).await?;
-                    from = by;
+                    at = by;
                 }
                 _ => return Ok(false),
             }
         }
         Ok(false)
     }
+
+    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
+        self.living(user).await
+    }
+
+    async fn revoke_user(
+        &self,
+        user: &UserKey,
+        except: Option<&SessionKey>,
+    ) -> Result<usize, StoreError> {
+        let mut ended = 0;
+        let mut spared = Vec::from_iter(except.copied());
+        for _ in 0..REVOKE_ROUNDS {
+            // Asked before and after: wherever the spared session is while the list is made, it is known.
+            spared.extend(self.present_key(except).await?);
+            let mut doomed = self.listed(user).await?;
+            spared.extend(self.present_key(except).await?);
+            doomed.retain(|member| !spared.contains(&member.key));
+            if doomed.is_empty() {
+                return Ok(ended);
+            }
+            ended += self.end_all(user, &doomed).await?;
+        }
+        Err(StoreError::new(ErrorKind::Unavailable).with_source(TooMany))
+    }
+
+    async fn load_many(&self, keys: &[SessionKey]) -> Result<Vec<Option<Entry>>, StoreError> {
+        at_once(
+            keys.iter()
+                .map(|key| self.loaded(key, Slide::No, false))
+                .collect(),
+        )
+        .await
+    }
+}
+
+/// How often a revocation looks at the list. The second time finds what was moved during the first.
+const REVOKE_ROUNDS: usize = 16;
+
+/// A user gets sessions faster than they are ended.
+#[derive(Debug, thiserror::Error)]
+#[error("sessions come faster than they end")]
+struct TooMany;
+
+/// A session took too long from its listing to its making, and was not made.
+#[derive(Debug, thiserror::Error)]
+#[error("the session was listed too long ago")]
+struct ListedTooLongAgo;
+
+fn stale() -> StoreError {
+    StoreError::new(ErrorKind::Unavailable).with_source(ListedTooLongAgo)
 }
 
 impl<C: Clone> Clone for RedisSessionStore<C> {

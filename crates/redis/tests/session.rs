@@ -77,8 +77,8 @@ async fn the_redis_store_keeps_the_contract() {
         clock: raw(&redis).await,
     };
     let report = check(&real).await.unwrap();
-    assert_eq!(report.interleavings, 16 * 16 * 20);
-    assert_eq!(report.promises, 13);
+    assert_eq!(report.interleavings, 2 * 16 * 16 * 20);
+    assert_eq!(report.promises, 26);
 }
 
 /// Scripts are called by their hash. A server that was restarted, or told to forget them, is sent them again.

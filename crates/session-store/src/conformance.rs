@@ -28,10 +28,16 @@
 //! assert!(report.interleavings > 5_000);
 //! # }
 //! ```
+//!
+//! What requests can rely on with [`Sessions`](crate::Sessions) over the store is in [`lines`], one function a
+//! promise.
 
+mod at_once;
 mod interleavings;
+pub mod lines;
 mod model;
 mod promises;
+mod users;
 
 use core::fmt;
 use core::future::Future;
@@ -58,11 +64,17 @@ pub trait Subject: Sync {
     fn retention(&self) -> Duration;
 
     /// The shortest time that the store tells apart, with room for a call or two: a millisecond under a
-    /// manual clock, a good part of a second over a network. The suite takes about fifty of them.
+    /// manual clock, a good part of a second over a network. The suite takes about seventy of them.
     fn unit(&self) -> Duration;
 
     /// Lets this much of the store's time pass, or a little more.
     fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send;
+
+    /// Whether the store can be called on any thread, as one can that needs no runtime. Requests at once are
+    /// then made on a thread each; otherwise they take turns on the caller's.
+    fn is_free_of_runtimes(&self) -> bool {
+        false
+    }
 }
 
 /// What a suite ran through.
@@ -89,6 +101,7 @@ pub struct Report {
 pub async fn check<S: Subject>(subject: &S) -> Result<Report, Violation> {
     let mut report = Report::default();
     promises::check(subject, &mut report).await?;
+    users::check(subject, &mut report).await?;
     interleavings::check(subject, &mut report).await?;
     Ok(report)
 }

@@ -38,6 +38,15 @@ const FORMAT: u8 = 1;
 const HEADER_LEN: usize = 2;
 /// The bytes of a field beside its name and value.
 const FIELD_OVERHEAD: usize = 1 + 4;
+/// What the names begin with that are this crate's own. The application can neither set nor see such fields.
+pub(crate) const RESERVED: char = '\0';
+/// Who is logged in. It stays when all fields are cleared.
+pub(crate) const AUTH: &str = "\0auth";
+/// The epoch in which the session began. It stays when all fields are cleared.
+pub(crate) const EPOCH: &str = "\0epoch";
+/// What the names of flash values begin with.
+pub(crate) const FLASH: &str = "\0flash:";
+
 /// The longest name of a field, in bytes.
 pub(crate) const MAX_NAME_LEN: usize = 255;
 
@@ -102,8 +111,21 @@ impl Fields {
 
     /// The value of a field, sharing the payload's memory.
     pub(crate) fn get(&self, name: &str) -> Option<Bytes> {
-        let (_, value) = self.iter().find(|(present, _)| *present == name)?;
-        Some(self.payload.slice_ref(value))
+        Some(self.payload.slice_ref(self.get_here(name)?))
+    }
+
+    /// The value of a field, where it lies.
+    pub(crate) fn get_here(&self, name: &str) -> Option<&[u8]> {
+        // Names ascend, so the search ends where the name would be.
+        let (present, value) = self.iter().find(|(present, _)| *present >= name)?;
+        (present == name).then_some(value)
+    }
+
+    /// How many fields of the application's there are.
+    pub(crate) fn count(&self) -> usize {
+        self.iter()
+            .filter(|(name, _)| !name.starts_with(RESERVED))
+            .count()
     }
 
     /// The fields with changes made to them. An error holds the length that went beyond the limit.
@@ -139,9 +161,8 @@ impl Fields {
 
     fn merged<'a>(&'a self, changes: &'a Changes) -> BTreeMap<&'a str, &'a [u8]> {
         let mut merged = BTreeMap::new();
-        if !changes.cleared {
-            merged.extend(self.iter());
-        }
+        let stays = |name: &str| !changes.cleared || matches!(name, AUTH | EPOCH);
+        merged.extend(self.iter().filter(|(name, _)| stays(name)));
         for (name, value) in &changes.fields {
             match value {
                 Some(value) => merged.insert(&**name, value),
@@ -170,7 +191,9 @@ impl Fields {
         &'a self,
         changes: &'a Changes,
     ) -> impl Iterator<Item = &'a str> {
-        self.merged(changes).into_keys()
+        self.merged(changes)
+            .into_keys()
+            .filter(|name| !name.starts_with(RESERVED))
     }
 }
 
@@ -209,6 +232,21 @@ impl Changes {
     /// Takes back the change of one field. One that was cleared with all others stays so.
     pub(crate) fn forget(&mut self, name: &str) {
         self.fields.remove(name);
+    }
+
+    /// The names of the fields that are changed, if these were there before.
+    pub(crate) fn changed_names(&self, base: &Fields) -> Vec<Box<str>> {
+        let mut names: Vec<Box<str>> = self.fields.keys().cloned().collect();
+        if self.cleared {
+            let lost = base.iter().map(|(name, _)| name);
+            names.extend(
+                lost.filter(|name| !name.starts_with(RESERVED))
+                    .map(Box::from),
+            );
+            names.sort_unstable();
+            names.dedup();
+        }
+        names
     }
 
     pub(crate) fn clear(&mut self) {

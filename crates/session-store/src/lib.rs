@@ -12,10 +12,21 @@
 //! | [`SessionStore`], [`DynSessionStore`] | the contract of a store: versions, and outcomes with names |
 //! | [`MemoryStore`] | a store in this process, bounded in entries and bytes |
 //! | [`Session`] | one session within a request: fields, and what is to become of it |
+//! | [`Mirrored`] | several stores as one, of which a minority may die |
+//! | [`regions`] | a session in several data centres at once, each of which can write alone |
+//! | [`Breaker`] | a store that is not asked while it does not answer |
+#![cfg_attr(
+    feature = "near",
+    doc = "| [`Near`], [`Invalidations`] | sessions kept close, with a bound on how stale they can be |"
+)]
 //! | [`Sessions`], [`Policy`] | opening and committing sessions, with changes made again where somebody else was first |
 #![cfg_attr(
     feature = "keyring",
     doc = "| [`CookieCodec`], [`CookieAttributes`] | sealed cookies, with keys that rotate |"
+)]
+#![cfg_attr(
+    feature = "tower",
+    doc = "| [`tower::SessionLayer`], [`tower::CurrentSession`] | sessions as middleware, and as an argument of handlers |"
 )]
 //!
 //! # What goes wrong elsewhere, and why it cannot here
@@ -55,38 +66,64 @@
 //! # What is not here yet
 //!
 //! A user's list of sessions, and their revocation together; fields with merge rules of their own, such as
-//! those of a login; a near cache; HTTP middleware. The names above are meant to stay when these come.
+//! those of a login. The names above are meant to stay when these come.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod auth;
+mod breaker;
+mod bucket;
+mod clash;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod conformance;
 #[cfg(feature = "keyring")]
 mod cookie;
+#[cfg(feature = "keyring")]
+mod csrf;
 mod error;
 mod fields;
 mod id;
 mod memory;
+mod mirrored;
+#[cfg(feature = "near")]
+mod near;
 mod policy;
+pub mod regions;
 mod session;
 mod sessions;
+mod slide;
 mod store;
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+pub mod tower;
+mod user;
 
+pub use auth::{Assurance, AuthError, HandleError, Login, SessionHandle};
+pub use breaker::{Breaker, BreakerOpen, BreakerStats};
+pub use clash::{Clash, Merge, OnClash};
 #[cfg(feature = "keyring")]
 #[cfg_attr(docsrs, doc(cfg(feature = "keyring")))]
 pub use cookie::{
     CookieAttributeError, CookieAttributes, CookieBuilder, CookieCodec, CookieError, Opened,
     SameSite, TokenTooLong,
 };
+#[cfg(feature = "keyring")]
+#[cfg_attr(docsrs, doc(cfg(feature = "keyring")))]
+pub use csrf::CsrfTokens;
 pub use error::{ErrorKind, StoreError};
 pub use fields::PayloadError;
 pub use id::{EntropyError, SessionId, SessionKey};
 pub use memory::{Builder, MemoryStore, Stats};
+pub use mirrored::{MirrorError, Mirrored};
+#[cfg(feature = "near")]
+#[cfg_attr(docsrs, doc(cfg(feature = "near")))]
+pub use near::{Invalidation, Invalidations, Near, NearBuilder, NearStats};
 pub use policy::Policy;
 pub use session::{FieldError, Session, State};
-pub use sessions::{CommitError, OpenError, Saved, Sessions};
+pub use sessions::{CommitError, Device, OpenError, RevokeError, Saved, Sessions, UpdateError};
 pub use store::{
     BoxFuture, CommitOutcome, CreateOutcome, DynSessionStore, Entry, Lifetime, Record,
     RotateOutcome, SessionStore, Slide, Swept, Version,
 };
+pub use user::{Cap, Owner, UserKey, WhenFull};

@@ -4,6 +4,7 @@ mod builder;
 mod shard;
 mod stats;
 mod usage;
+mod users;
 
 use core::fmt;
 use core::time::Duration;
@@ -15,11 +16,13 @@ use purlin_core::{Clock, SystemClock, Tick};
 
 use self::shard::{Counts, Shard, State};
 use self::usage::{NoRoom, Usage};
+use self::users::{Full, Users};
 use crate::error::{ErrorKind, StoreError};
 use crate::id::SessionKey;
 use crate::store::{
     CommitOutcome, CreateOutcome, Entry, Record, RotateOutcome, SessionStore, Slide, Swept, Version,
 };
+use crate::user::{Cap, Owner, UserKey, WhenFull};
 
 pub use builder::Builder;
 pub use stats::Stats;
@@ -28,9 +31,11 @@ pub use stats::Stats;
 ///
 /// # Limits
 ///
-/// It holds at most so many entries and bytes, and a session is never dropped to make room: at the limit,
-/// what has expired is freed, and then `create` (or a commit that grows the session) is refused with
-/// [`ErrorKind::Full`]. An entry counts its payload and [`ENTRY_BYTES`](MemoryStore::ENTRY_BYTES). Keys that
+/// It holds at most so many entries and bytes. At the limit, what has expired is freed; then a session that is
+/// somebody's takes the room of those that are nobody's; and then `create` (or a commit that grows the
+/// session) is refused with [`ErrorKind::Full`]. A session that is somebody's is never dropped to make room,
+/// and one that is nobody's takes nobody's room: whoever makes a million of them keeps new visitors out, and
+/// ends no session that is there. An entry counts its payload and [`ENTRY_BYTES`](MemoryStore::ENTRY_BYTES). Keys that
 /// are remembered after their session ended count too.
 ///
 /// # Time
@@ -76,12 +81,18 @@ pub use stats::Stats;
 pub struct MemoryStore<C = SystemClock> {
     /// A power of two of them.
     shards: Box<[Mutex<Shard>]>,
-    usage: Usage,
+    books: Books,
     max_payload: usize,
     retention: Duration,
     /// The shard at which the next sweep begins, so that small budgets reach them all.
     next_swept: AtomicUsize,
     clock: C,
+}
+
+/// What goes beside the shards, and is changed under the lock of the shard that it is about.
+struct Books {
+    usage: Usage,
+    users: Users,
 }
 
 impl MemoryStore {
@@ -109,6 +120,13 @@ const SWEPT_PER_WRITE: usize = 8;
 /// How many entries are freed before a call is refused for want of room.
 const SWEPT_WHEN_FULL: usize = 256;
 
+/// How many sessions that are nobody's end before a call for one that is somebody's is refused.
+const EVICTED_WHEN_FULL: usize = 64;
+
+/// How often room is made among a user's sessions for one more. Each time that it was in vain, another call
+/// for the same user took it.
+const WAYS_MADE: usize = 256;
+
 /// How many rotations after its own an old key still finds its session. More within the time that keys are
 /// remembered end its grace early, so that no call walks far.
 pub(crate) const MAX_HOPS: usize = 16;
@@ -126,7 +144,7 @@ impl<C: Clock> MemoryStore<C> {
         for shard in &self.shards {
             counts.add(&shard.lock().counts);
         }
-        let (entries, bytes) = self.usage.present();
+        let (entries, bytes) = self.books.usage.present();
         let Counts {
             created,
             committed,
@@ -134,8 +152,9 @@ impl<C: Clock> MemoryStore<C> {
             rotated,
             deleted,
             expired,
+            evicted,
         } = counts;
-        let refused = self.usage.refused();
+        let refused = self.books.usage.refused();
         Stats {
             entries,
             bytes,
@@ -145,6 +164,7 @@ impl<C: Clock> MemoryStore<C> {
             rotated,
             deleted,
             expired,
+            evicted,
             refused,
         }
     }
@@ -164,24 +184,40 @@ impl<C: Clock> MemoryStore<C> {
     }
 
     fn create_now(&self, key: &SessionKey, record: Record) -> Result<CreateOutcome, StoreError> {
-        self.with_room(record, |payload, lifetime| {
+        let owner = record.owner;
+        let entitled = || owner.after(None).is_some();
+        self.with_way(key, owner, entitled, record, |payload, lifetime| {
             let (mut shard, now) = self.lock(key);
             if shard.find(key, now).is_some() {
-                return Ok(CreateOutcome::Collision);
+                return Ok(Ok(CreateOutcome::Collision));
             }
+            shard.free_expired(key, now, &self.books);
             let absolute = now.after(lifetime.absolute);
             let until = now.after(lifetime.idle).min(absolute);
+            let user = owner.after(None);
             let live = State::Live {
                 payload: payload.clone(),
                 version: Version::FIRST,
                 absolute,
+                owner: user.map(Box::new),
             };
-            self.usage.reserve(1, live.cost())?;
-            shard.insert(*key, live, until, &self.usage);
+            self.books.usage.reserve(1, live.cost())?;
+            if let Some(user) = user {
+                let added = self
+                    .books
+                    .users
+                    .add(user, *key, absolute, owner.cap_for(None));
+                if let Err(full) = added {
+                    self.books.usage.release(1, live.cost());
+                    return Ok(Err(full));
+                }
+            }
+            shard.insert(*key, live, until, &self.books);
             shard.counts.created += 1;
-            shard.expire(now, SWEPT_PER_WRITE, &self.usage);
-            Ok(CreateOutcome::Created(Version::FIRST))
+            shard.expire(now, SWEPT_PER_WRITE, &self.books);
+            Ok(Ok(CreateOutcome::Created(Version::FIRST)))
         })
+        .map(|outcome| outcome.unwrap_or(CreateOutcome::AtCap))
     }
 
     fn load_now(&self, key: &SessionKey, slide: Slide) -> Option<Entry> {
@@ -206,7 +242,8 @@ impl<C: Clock> MemoryStore<C> {
         expected: Version,
         record: Record,
     ) -> Result<CommitOutcome, StoreError> {
-        self.with_room(record, |new_payload, lifetime| {
+        let entitled = || self.owner(key).is_some();
+        self.with_room(key, entitled, record, |new_payload, lifetime| {
             let (mut shard, now) = self.lock(key);
             let Some(slot) = shard.find(key, now) else {
                 return Ok(CommitOutcome::Gone);
@@ -216,8 +253,9 @@ impl<C: Clock> MemoryStore<C> {
                     payload,
                     version,
                     absolute,
+                    ..
                 } if *version == expected => {
-                    self.usage.resize(payload.len(), new_payload.len())?;
+                    self.books.usage.resize(payload.len(), new_payload.len())?;
                     *payload = new_payload.clone();
                     *version = version.next();
                     *absolute = now.after(lifetime.absolute).min(*absolute);
@@ -225,7 +263,7 @@ impl<C: Clock> MemoryStore<C> {
                     let version = *version;
                     shard.rearm(key);
                     shard.counts.committed += 1;
-                    shard.expire(now, SWEPT_PER_WRITE, &self.usage);
+                    shard.expire(now, SWEPT_PER_WRITE, &self.books);
                     return Ok(CommitOutcome::Committed(version));
                 }
                 State::Live { .. } => {
@@ -251,51 +289,96 @@ impl<C: Clock> MemoryStore<C> {
         record: Record,
         grace: Duration,
     ) -> Result<RotateOutcome, StoreError> {
-        self.with_room(record, |new_payload, lifetime| {
+        let owner = record.owner;
+        let entitled = || owner.after(self.owner(old_key)).is_some();
+        self.with_way(old_key, owner, entitled, record, |new_payload, lifetime| {
             let mut pair = self.lock_pair(old_key, new_key);
             let now = pair.now;
             let Some(slot) = pair.shard(old_key).find(old_key, now) else {
-                return Ok(RotateOutcome::Gone);
+                return Ok(Ok(RotateOutcome::Gone));
             };
-            let (version, absolute) = match &slot.state {
+            let (version, absolute, was) = match &slot.state {
                 State::Live {
-                    version, absolute, ..
-                } if *version == expected => (version.next(), *absolute),
+                    version,
+                    absolute,
+                    owner,
+                    ..
+                } if *version == expected => (version.next(), *absolute, owner.as_deref().copied()),
                 State::Live { .. } => {
                     let present = slot.live_entry(now);
                     pair.shard(old_key).counts.conflicts += 1;
-                    return Ok(present.map_or(RotateOutcome::Gone, RotateOutcome::Conflict));
+                    return Ok(Ok(
+                        present.map_or(RotateOutcome::Gone, RotateOutcome::Conflict)
+                    ));
                 }
                 State::Superseded(old) => {
                     let next = old.by;
                     drop(pair);
-                    return Ok(self
+                    return Ok(Ok(self
                         .follow(next)
-                        .map_or(RotateOutcome::Gone, RotateOutcome::Superseded));
+                        .map_or(RotateOutcome::Gone, RotateOutcome::Superseded)));
                 }
-                State::Tombstone => return Ok(RotateOutcome::Gone),
+                State::Tombstone => return Ok(Ok(RotateOutcome::Gone)),
             };
             if pair.shard(new_key).find(new_key, now).is_some() {
-                return Ok(RotateOutcome::Collision);
+                return Ok(Ok(RotateOutcome::Collision));
             }
+            pair.shard(new_key).free_expired(new_key, now, &self.books);
             let absolute = now.after(lifetime.absolute).min(absolute);
             let until = now.after(lifetime.idle).min(absolute);
+            let user = owner.after(was);
             let live = State::Live {
                 payload: new_payload.clone(),
                 version,
                 absolute,
+                owner: user.map(Box::new),
             };
-            self.usage
-                .reserve(1, live.cost() + State::SUPERSEDED_BYTES)?;
+            let cost = live.cost() + State::SUPERSEDED_BYTES;
+            self.books.usage.reserve(1, cost)?;
+            match (was, user) {
+                (Some(was), Some(user)) if was == user => {
+                    self.books.users.replace(&user, old_key, *new_key);
+                }
+                (was, user) => {
+                    if let Some(user) = user {
+                        let cap = owner.cap_for(was);
+                        let added = self.books.users.add(user, *new_key, absolute, cap);
+                        if let Err(full) = added {
+                            self.books.usage.release(1, cost);
+                            return Ok(Err(full));
+                        }
+                    }
+                    if let Some(was) = was {
+                        self.books.users.remove(&was, old_key);
+                    }
+                }
+            }
             pair.shard(new_key)
-                .insert(*new_key, live, until, &self.usage);
+                .insert(*new_key, live, until, &self.books);
 
             let old_shard = pair.shard(old_key);
             old_shard.supersede(old_key, *new_key, now, grace, self.retention);
             old_shard.counts.rotated += 1;
-            old_shard.expire(now, SWEPT_PER_WRITE, &self.usage);
-            Ok(RotateOutcome::Rotated(version))
+            old_shard.expire(now, SWEPT_PER_WRITE, &self.books);
+            Ok(Ok(RotateOutcome::Rotated(version)))
         })
+        .map(|outcome| outcome.unwrap_or(RotateOutcome::AtCap))
+    }
+
+    fn by_user_now(&self, user: &UserKey) -> Vec<SessionKey> {
+        let mut keys = self.books.users.oldest_first(user);
+        keys.retain(|key| {
+            let (mut shard, now) = self.lock(key);
+            let belongs = shard
+                .find(key, now)
+                .and_then(|slot| slot.live_entry(now))
+                .is_some_and(|entry| entry.owner == Some(*user));
+            if !belongs {
+                shard.free_expired(key, now, &self.books);
+            }
+            belongs
+        });
+        keys
     }
 
     fn delete_now(&self, key: &SessionKey) -> bool {
@@ -307,10 +390,11 @@ impl<C: Clock> MemoryStore<C> {
             };
             match &slot.state {
                 State::Live { .. } => {
-                    self.usage.release(0, slot.bury(now.after(self.retention)));
+                    slot.bury(&key, now.after(self.retention), &self.books);
+                    shard.forget_stranger(&key);
                     shard.rearm(&key);
                     shard.counts.deleted += 1;
-                    shard.expire(now, SWEPT_PER_WRITE, &self.usage);
+                    shard.expire(now, SWEPT_PER_WRITE, &self.books);
                     return true;
                 }
                 State::Superseded(old) if hop > 0 || now < old.grace_until => key = old.by,
@@ -347,7 +431,7 @@ impl<C: Clock> MemoryStore<C> {
             let now = self.clock.now();
             let mut shard = self.shards[start.wrapping_add(i) % n_shards].lock();
             let now = shard.observe(now);
-            let (swept, used) = shard.expire(now, left, &self.usage);
+            let (swept, used) = shard.expire(now, left, &self.books);
             left -= used;
             total.removed += swept.removed;
             total.caught_up &= swept.caught_up;
@@ -355,10 +439,77 @@ impl<C: Clock> MemoryStore<C> {
         total
     }
 
-    /// Runs a write. If there is no room for it, frees what has expired and runs it once more; if there is
-    /// none even then, refuses the record.
+    /// Runs a write that may make a session its owner's. If they have as many as they may, frees what has
+    /// expired of these or ends the oldest, as the cap says, and runs it again. No lock is held in between, so
+    /// others may take the room that was made; who comes last too often is refused.
+    fn with_way<T>(
+        &self,
+        key: &SessionKey,
+        owner: Owner,
+        entitled: impl Fn() -> bool,
+        record: Record,
+        write: impl Fn(&Bytes, crate::store::Lifetime) -> Result<Result<T, Full>, NoRoom>,
+    ) -> Result<Option<T>, StoreError> {
+        for _ in 0..WAYS_MADE {
+            match self.with_room(key, &entitled, record.clone(), &write)? {
+                Ok(outcome) => return Ok(Some(outcome)),
+                Err(Full) => {
+                    let Owner::User {
+                        user,
+                        cap: Some(cap),
+                    } = owner
+                    else {
+                        return Ok(None);
+                    };
+                    if !self.make_way(&user, cap) {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a user has fewer sessions than they may, or has now.
+    fn make_way(&self, user: &UserKey, cap: Cap) -> bool {
+        let live = self.by_user_now(user);
+        let Some(over) = live.len().checked_sub(cap.limit() - 1) else {
+            return true;
+        };
+        match cap.when_full {
+            WhenFull::Reject => over == 0,
+            WhenFull::EvictOldest => {
+                for key in live.iter().take(over) {
+                    self.delete_now(key);
+                }
+                true
+            }
+        }
+    }
+
+    /// Whose a session is.
+    fn owner(&self, key: &SessionKey) -> Option<UserKey> {
+        let (mut shard, now) = self.lock(key);
+        shard.find(key, now)?.live_entry(now)?.owner
+    }
+
+    /// Ends a session that is nobody's, and is not this one. Whether there was one.
+    fn evict_stranger(&self, spared: &SessionKey) -> bool {
+        let n_shards = self.shards.len();
+        let start = self.next_swept.fetch_add(1, Ordering::Relaxed);
+        (0..n_shards).any(|i| {
+            let mut shard = self.shards[start.wrapping_add(i) % n_shards].lock();
+            shard.evict_stranger(spared, &self.books)
+        })
+    }
+
+    /// Runs a write to the session of a key. If there is no room for it, frees what has expired and runs it
+    /// again; if there is none then and the session is entitled to that of others, takes it from those that
+    /// are nobody's; if there is none even then, refuses the record.
     fn with_room<T>(
         &self,
+        key: &SessionKey,
+        entitled: impl Fn() -> bool,
         record: Record,
         write: impl Fn(&Bytes, crate::store::Lifetime) -> Result<T, NoRoom>,
     ) -> Result<T, StoreError> {
@@ -371,8 +522,15 @@ impl<C: Clock> MemoryStore<C> {
             return Ok(outcome);
         }
         self.sweep_now(SWEPT_WHEN_FULL);
-        write(&payload, record.lifetime).map_err(|NoRoom| {
-            self.usage.refuse();
+        let mut outcome = write(&payload, record.lifetime);
+        for _ in 0..EVICTED_WHEN_FULL {
+            if outcome.is_ok() || !entitled() || !self.evict_stranger(key) {
+                break;
+            }
+            outcome = write(&payload, record.lifetime);
+        }
+        outcome.map_err(|NoRoom| {
+            self.books.usage.refuse();
             StoreError::new(ErrorKind::Full).with_record(record)
         })
     }
@@ -451,6 +609,10 @@ impl<C: Clock + Send + Sync> SessionStore for MemoryStore<C> {
         Ok(self.delete_now(key))
     }
 
+    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
+        Ok(self.by_user_now(user))
+    }
+
     async fn sweep(&self, budget: usize) -> Result<Swept, StoreError> {
         Ok(self.sweep_now(budget))
     }
@@ -459,7 +621,7 @@ impl<C: Clock + Send + Sync> SessionStore for MemoryStore<C> {
 impl<C: Clock> fmt::Debug for MemoryStore<C> {
     /// How full the store is. What it holds is not shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (entries, bytes) = self.usage.present();
+        let (entries, bytes) = self.books.usage.present();
         f.debug_struct("MemoryStore")
             .field("entries", &entries)
             .field("bytes", &bytes)

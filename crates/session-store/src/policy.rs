@@ -3,7 +3,12 @@
 use core::num::NonZeroU32;
 use core::time::Duration;
 
+use crate::bucket::Bucket;
+use crate::clash::{OnClash, Rules};
 use crate::store::{Lifetime, Slide};
+use crate::user::Cap;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The rules that [`Sessions`](crate::Sessions) keeps.
 ///
@@ -27,7 +32,13 @@ pub struct Policy {
     grace: Duration,
     schema: u8,
     max_len: usize,
+    max_fields: usize,
     attempts: NonZeroU32,
+    anonymous: Option<Lifetime>,
+    cap: Option<Cap>,
+    epoch: u32,
+    newcomers: Option<(NonZeroU32, NonZeroU32)>,
+    rules: Rules,
 }
 
 impl Default for Policy {
@@ -38,8 +49,48 @@ impl Default for Policy {
             grace: Duration::from_secs(10),
             schema: 0,
             max_len: 16 << 10,
+            max_fields: 1024,
             attempts: NonZeroU32::new(16).expect("sixteen is not zero"),
+            anonymous: None,
+            cap: Some(Cap::evict_oldest(100)),
+            epoch: 0,
+            newcomers: None,
+            rules: Rules::default(),
         }
+    }
+}
+
+/// What the levels of OWASP's ASVS ask for, for services that use [`Session::login`](crate::Session::login).
+/// The times are those of ASVS 4.0.3, 3.3.2, which follow NIST SP 800-63B; ASVS 5.0 leaves them to the
+/// service, and asks for a limit of sessions a user (7.1.2) without a number. A session that nobody is logged
+/// in to lasts 30 days, since these limits are about logins.
+impl Policy {
+    /// Level 1: a login ends after 30 days, or a week without use. A user has 100 sessions at most.
+    pub fn asvs_l1() -> Self {
+        Policy::default()
+            .idle(7 * DAY)
+            .absolute(30 * DAY)
+            .anonymous(7 * DAY, 30 * DAY)
+    }
+
+    /// Level 2: a login ends after 12 hours, or 30 minutes without use. A user has 16 sessions at most.
+    pub fn asvs_l2() -> Self {
+        Policy::default()
+            .idle(Duration::from_secs(30 * 60))
+            .absolute(Duration::from_secs(12 * 60 * 60))
+            .anonymous(DAY, 30 * DAY)
+            .sessions_per_user(Cap::evict_oldest(16))
+    }
+
+    /// Level 3: a login ends after 12 hours, or 15 minutes without use. A user has 4 sessions at most, and an
+    /// old id reads nothing once there is a new one.
+    pub fn asvs_l3() -> Self {
+        Policy::default()
+            .idle(Duration::from_secs(15 * 60))
+            .absolute(Duration::from_secs(12 * 60 * 60))
+            .anonymous(DAY, 30 * DAY)
+            .sessions_per_user(Cap::evict_oldest(4))
+            .grace(Duration::ZERO)
     }
 }
 
@@ -79,6 +130,63 @@ impl Policy {
         self
     }
 
+    /// The most fields of a session. The default is 1024.
+    pub fn max_fields(mut self, max_fields: usize) -> Self {
+        self.max_fields = max_fields;
+        self
+    }
+
+    /// Other limits for sessions that nobody is logged in to: without use, and in all. The login then begins
+    /// with the limits of [`idle`](Policy::idle) and [`absolute`](Policy::absolute), as far as the session
+    /// would have lasted so long. By default the limits are the same for all, so the absolute limit of a
+    /// login counts from before it.
+    pub fn anonymous(mut self, idle: Duration, absolute: Duration) -> Self {
+        self.anonymous = Some(Lifetime::new(idle, absolute));
+        self
+    }
+
+    /// How many sessions a user may have at once, counted at each login. By default the hundred and first
+    /// ends the oldest.
+    pub fn sessions_per_user(mut self, cap: Cap) -> Self {
+        self.cap = Some(cap);
+        self
+    }
+
+    /// As many sessions as a user likes. Their list is as long, and so is each look at it.
+    pub fn unlimited_sessions_per_user(mut self) -> Self {
+        self.cap = None;
+        self
+    }
+
+    /// The epoch that sessions are created and logged in under. Sessions of an earlier one have ended: to end
+    /// everybody's at once, raise it on all servers, here or with
+    /// [`Sessions::raise_epoch`](crate::Sessions::raise_epoch). The default is 0.
+    pub fn epoch(mut self, epoch: u32) -> Self {
+        self.epoch = epoch;
+        self
+    }
+
+    /// How many sessions without a login may be created, in this process: so many a second on average, and so
+    /// many at once. More are refused by [`CommitError::TooManyNew`](crate::CommitError::TooManyNew), so that
+    /// whoever makes sessions by the million cannot fill the store for everybody. By default there is no
+    /// limit.
+    pub fn anonymous_rate(mut self, per_second: NonZeroU32, burst: NonZeroU32) -> Self {
+        self.newcomers = Some((per_second, burst));
+        self
+    }
+
+    /// What becomes of this field when two requests changed it. The default is [`OnClash::LastWriter`].
+    pub fn on_clash(mut self, name: impl Into<Box<str>>, rule: OnClash) -> Self {
+        self.rules.set(name.into(), rule);
+        self
+    }
+
+    /// What becomes of the fields that have no rule of their own.
+    pub fn on_any_clash(mut self, rule: OnClash) -> Self {
+        self.rules.set_others(rule);
+        self
+    }
+
     /// How often a commit is tried when others commit to the same session at the same moment. The default is
     /// 16. Each failed attempt means that another one got through.
     pub fn attempts(mut self, attempts: NonZeroU32) -> Self {
@@ -86,17 +194,48 @@ impl Policy {
         self
     }
 
-    pub(crate) fn lifetime(&self) -> Lifetime {
-        Lifetime::new(self.idle, self.absolute)
+    /// The limits of a new session, which somebody is logged in to or not.
+    pub(crate) fn lifetime(&self, logged_in: bool) -> Lifetime {
+        match self.anonymous {
+            Some(anonymous) if !logged_in => anonymous,
+            Some(_) | None => Lifetime::new(self.idle, self.absolute),
+        }
     }
 
-    /// The lifetime that writing a session gives it: the idle time anew, the absolute deadline as it is.
-    pub(crate) fn renewal(&self) -> Lifetime {
-        Lifetime::new(self.idle, Duration::MAX)
-    }
-
+    /// How a load slides. It does not know yet whether somebody is logged in, so it gives the shorter time.
     pub(crate) fn slide(&self) -> Slide {
-        Slide::to(self.idle)
+        let anonymous = self.lifetime(false);
+        Slide::to(self.idle.min(anonymous.idle))
+    }
+
+    /// Whether what a load may slide is less than what the session may get.
+    pub(crate) fn slides_further(&self, logged_in: bool) -> Option<Slide> {
+        let idle = self.lifetime(logged_in).idle;
+        let Slide::To { idle: given, .. } = self.slide() else {
+            return None;
+        };
+        (idle > given).then(|| Slide::to(idle))
+    }
+
+    pub(crate) fn user_cap(&self) -> Option<Cap> {
+        self.cap
+    }
+
+    pub(crate) fn first_epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    pub(crate) fn newcomers(&self) -> Option<Bucket> {
+        self.newcomers
+            .map(|(per_second, burst)| Bucket::new(per_second, burst))
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(crate) fn field_limit(&self) -> usize {
+        self.max_fields
     }
 
     pub(crate) fn grace_time(&self) -> Duration {

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::StoreError;
+use crate::error::{ErrorKind, StoreError};
 use crate::id::SessionKey;
+use crate::user::{Owner, UserKey};
 
 pub use twin::{BoxFuture, DynSessionStore};
 
@@ -32,6 +33,13 @@ pub use twin::{BoxFuture, DynSessionStore};
 /// 5. Time is the store's own: callers give and get durations, so servers whose clocks differ agree on when a
 ///    session ends. A clock that steps back makes sessions last longer, and never brings an ended one back.
 /// 6. A failure is an error, never "there is no such session".
+/// 7. A session is one user's or nobody's. [`create`](SessionStore::create) and
+///    [`rotate`](SessionStore::rotate) say whose, and a commit leaves it, so under one key it never changes.
+/// 8. [`by_user`](SessionStore::by_user) leaves out no session of the user that lives: one is listed before it
+///    can be loaded, under its new key before it is gone from its old one, and until it has ended. Where list
+///    and sessions are apart, the list mends itself.
+/// 9. A call with a [`Cap`](crate::Cap) never leaves the user with more sessions than it says, however many
+///    such calls there are at once. Sessions that have ended do not count.
 ///
 /// The payload is opaque: a store neither reads nor changes it. The module
 /// [`conformance`](crate#checking-a-store-of-ones-own) turns the contract into a suite.
@@ -86,7 +94,8 @@ pub trait SessionStore: Send + Sync {
     ///
     /// The idle deadline moves out to `record.lifetime.idle` from now (never in), and the absolute deadline
     /// moves in to `record.lifetime.absolute` from now (never out). [`Duration::MAX`] leaves the latter as it
-    /// is.
+    /// is. The owner stays, whatever `record.owner` says: what a session may do changes with its key or not at
+    /// all.
     ///
     /// # Errors
     ///
@@ -111,7 +120,7 @@ pub trait SessionStore: Send + Sync {
     /// with the session.
     ///
     /// The idle deadline is set to `record.lifetime.idle` from now, earlier than before too; the absolute one
-    /// stays or moves in.
+    /// stays or moves in. The session becomes `record.owner`'s.
     ///
     /// # Errors
     ///
@@ -140,6 +149,81 @@ pub trait SessionStore: Send + Sync {
     /// If the future is dropped, the session may or may not have ended. Repeating the call is harmless.
     fn delete(&self, key: &SessionKey) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
+    /// The keys of all sessions that a user has, in no order. Those that have ended are left out. Costs what
+    /// the user has, however many others there are.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, nothing has changed but that ended sessions may have been forgotten.
+    fn by_user(
+        &self,
+        user: &UserKey,
+    ) -> impl Future<Output = Result<Vec<SessionKey>, StoreError>> + Send;
+
+    /// Ends all sessions of a user but the one of the key `except`, and says how many it ended.
+    ///
+    /// What the user had when the call began has ended when it returns, also what was moved to another key
+    /// meanwhile. What they get meanwhile has ended as well, or is listed. The session of `except` is spared
+    /// under a key that it was or is moved to, too, as long as the old key still loads; a key that loads
+    /// nothing spares nothing.
+    ///
+    /// The default lists and deletes until nothing is left to delete, which is right for every store that
+    /// keeps the contract, and not the fastest for most.
+    ///
+    /// # Errors
+    ///
+    /// A [`StoreError`] of kind `Unavailable` too if the user got new sessions faster than they were ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, some of the sessions have ended. Repeating the call is harmless.
+    fn revoke_user(
+        &self,
+        user: &UserKey,
+        except: Option<&SessionKey>,
+    ) -> impl Future<Output = Result<usize, StoreError>> + Send {
+        async move {
+            let mut ended = 0;
+            let mut spared = Vec::from_iter(except.copied());
+            for _ in 0..REVOKE_ROUNDS {
+                // Asked before and after: wherever the spared session is while the list is made, it is known.
+                spared.extend(present_key(self, except).await?);
+                let mut listed = self.by_user(user).await?;
+                spared.extend(present_key(self, except).await?);
+                listed.retain(|key| !spared.contains(key));
+                if listed.is_empty() {
+                    return Ok(ended);
+                }
+                for key in &listed {
+                    ended += usize::from(self.delete(key).await?);
+                }
+            }
+            Err(StoreError::new(ErrorKind::Unavailable)
+                .with_source("sessions come faster than they end"))
+        }
+    }
+
+    /// What [`load`](SessionStore::load) without a slide answers to each of the keys, in their order. Not one
+    /// moment for all: each answer was true at some moment within the call.
+    ///
+    /// The default asks for one after the other.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, nothing has changed.
+    fn load_many(
+        &self,
+        keys: &[SessionKey],
+    ) -> impl Future<Output = Result<Vec<Option<Entry>>, StoreError>> + Send {
+        async move {
+            let mut entries = Vec::with_capacity(keys.len());
+            for key in keys {
+                entries.push(self.load(key, Slide::No).await?);
+            }
+            Ok(entries)
+        }
+    }
+
     /// Frees what has expired, with at most `budget` units of work. Nothing depends on it but memory: an
     /// expired session is gone to every other call, swept or not. A store that its server sweeps has nothing
     /// to do here, which is the default.
@@ -156,6 +240,19 @@ pub trait SessionStore: Send + Sync {
             })
         }
     }
+}
+
+/// How often the default of `revoke_user` lists. The second time finds what was moved during the first.
+const REVOKE_ROUNDS: usize = 16;
+
+/// The key under which a session lives that the caller knows by this one.
+async fn present_key<S: SessionStore + ?Sized>(
+    store: &S,
+    key: Option<&SessionKey>,
+) -> Result<Option<SessionKey>, StoreError> {
+    let Some(key) = key else { return Ok(None) };
+    let entry = store.load(key, Slide::No).await?;
+    Ok(entry.map(|entry| entry.superseded_by.unwrap_or(*key)))
 }
 
 /// How often a session was written. Only versions of one session compare in a meaningful way.
@@ -203,15 +300,25 @@ pub struct Record {
     pub payload: Bytes,
     /// How long it lives from now.
     pub lifetime: Lifetime,
+    /// Whose it becomes when it is created or rotated.
+    pub owner: Owner,
 }
 
 impl Record {
-    /// A payload that lives this long.
+    /// A payload that lives this long, and whose owner is [`Owner::Unchanged`].
     pub fn new(payload: impl Into<Bytes>, lifetime: Lifetime) -> Self {
         Record {
             payload: payload.into(),
             lifetime,
+            owner: Owner::Unchanged,
         }
+    }
+
+    /// The same, for this owner.
+    #[must_use]
+    pub fn with_owner(mut self, owner: Owner) -> Self {
+        self.owner = owner;
+        self
     }
 }
 
@@ -220,6 +327,7 @@ impl fmt::Debug for Record {
         f.debug_struct("Record")
             .field("payload_len", &self.payload.len())
             .field("lifetime", &self.lifetime)
+            .field("owner", &self.owner)
             .finish()
     }
 }
@@ -240,17 +348,27 @@ pub struct Entry {
     /// To go on under the new key would give the bearer of the old id what the rotation may have been meant
     /// to keep from them; only a rotation that changed no privilege allows it.
     pub superseded_by: Option<SessionKey>,
+    /// Whose session it is.
+    pub owner: Option<UserKey>,
 }
 
 impl Entry {
-    /// A live session.
+    /// A live session that is nobody's.
     pub fn new(version: Version, payload: impl Into<Bytes>, remaining: Lifetime) -> Self {
         Entry {
             version,
             payload: payload.into(),
             remaining,
             superseded_by: None,
+            owner: None,
         }
+    }
+
+    /// The same, of this user.
+    #[must_use]
+    pub fn with_owner(mut self, owner: Option<UserKey>) -> Self {
+        self.owner = owner;
+        self
     }
 
     /// The same, as seen under a key that was rotated away.
@@ -268,6 +386,7 @@ impl fmt::Debug for Entry {
             .field("payload_len", &self.payload.len())
             .field("remaining", &self.remaining)
             .field("superseded_by", &self.superseded_by)
+            .field("owner", &self.owner)
             .finish()
     }
 }
@@ -307,15 +426,18 @@ impl Slide {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_enums,
-    reason = "complete: the key was free or it was not"
+    reason = "complete: a caller must decide on each"
 )]
 #[must_use]
 pub enum CreateOutcome {
     /// The session exists, at this version.
     Created(Version),
     /// The key is in use or still remembered. Nothing was written. With random ids this means that an earlier
-    /// call of the same caller got through.
+    /// call of the same caller got through. Or the user's sessions were revoked at this moment, this one among
+    /// them.
     Collision,
+    /// The user has as many sessions as they may. Nothing was written.
+    AtCap,
 }
 
 /// What came of [`SessionStore::commit`].
@@ -355,6 +477,8 @@ pub enum RotateOutcome {
     Gone,
     /// The new key is in use or still remembered. Nothing was moved.
     Collision,
+    /// The user has as many sessions as they may. Nothing was moved.
+    AtCap,
 }
 
 /// What a call to [`SessionStore::sweep`] got done.
@@ -419,6 +543,28 @@ macro_rules! forwarded_store {
 
             fn delete(&self, key: &SessionKey) -> impl Future<Output = Result<bool, StoreError>> + Send {
                 (**self).delete(key)
+            }
+
+            fn by_user(
+                &self,
+                user: &UserKey,
+            ) -> impl Future<Output = Result<Vec<SessionKey>, StoreError>> + Send {
+                (**self).by_user(user)
+            }
+
+            fn revoke_user(
+                &self,
+                user: &UserKey,
+                except: Option<&SessionKey>,
+            ) -> impl Future<Output = Result<usize, StoreError>> + Send {
+                (**self).revoke_user(user, except)
+            }
+
+            fn load_many(
+                &self,
+                keys: &[SessionKey],
+            ) -> impl Future<Output = Result<Vec<Option<Entry>>, StoreError>> + Send {
+                (**self).load_many(keys)
             }
 
             fn sweep(&self, budget: usize) -> impl Future<Output = Result<Swept, StoreError>> + Send {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use purlin_session_store::{
     CommitOutcome, CreateOutcome, Entry, MemoryStore, Policy, Record, RotateOutcome, Saved,
-    Session, SessionId, SessionKey, SessionStore, Sessions, Slide, State, StoreError, Version,
+    Session, SessionId, SessionKey, SessionStore, Sessions, Slide, State, StoreError, UserKey,
+    Version,
 };
 
 async fn stored<S: SessionStore>(
@@ -170,5 +171,8 @@ impl SessionStore for Pausing {
     }
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         slowly(self.0.delete(key)).await
+    }
+    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
+        slowly(self.0.by_user(user)).await
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use purlin_core::{Clock, ManualClock};
 use purlin_session_store::conformance::{Model, Subject, Violation, check};
 use purlin_session_store::{
-    CommitOutcome, CreateOutcome, DynSessionStore, Entry, MemoryStore, Record, RotateOutcome,
-    SessionKey, SessionStore, Slide, StoreError, Version,
+    CommitOutcome, CreateOutcome, DynSessionStore, Entry, MemoryStore, Owner, Record,
+    RotateOutcome, SessionKey, SessionStore, Slide, StoreError, UserKey, Version,
 };
 
 const RETENTION: Duration = Duration::from_secs(300);
@@ -49,9 +49,9 @@ fn memory(shards: usize) -> Under<MemoryStore<ManualClock>> {
 async fn the_memory_store_keeps_the_contract_with_one_shard_and_with_many() {
     for shards in [1, 64] {
         let report = check(&memory(shards)).await.unwrap();
-        assert_eq!(report.interleavings, 16 * 16 * 20);
+        assert_eq!(report.interleavings, 2 * 16 * 16 * 20);
         assert_eq!(report.calls, report.interleavings * 6);
-        assert_eq!(report.promises, 13);
+        assert_eq!(report.promises, 26);
     }
 }
 
@@ -119,6 +119,9 @@ impl SessionStore for ModelStore {
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         Ok(self.model.lock().unwrap().delete(self.clock.now(), key))
     }
+    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
+        Ok(self.model.lock().unwrap().by_user(self.clock.now(), user))
+    }
 }
 
 /// What real stores have been seen to do wrong.
@@ -148,6 +151,22 @@ enum Fault {
     VersionSkips,
     /// The payload is cut at a zero byte.
     CStrings,
+    /// One session of each user is not listed.
+    ListForgetsOne,
+    /// One session of each user is listed twice.
+    ListRepeats,
+    /// Users see the sessions of others.
+    ListOfEverybody,
+    /// No session is spared.
+    RevocationSparesNothing,
+    /// Sessions go on after they were revoked.
+    RevocationIsALie,
+    /// Answers to several loads do not stand beside their questions.
+    ManyLoadsSkipTheAbsent,
+    /// Nobody counts a user's sessions.
+    NoCap,
+    /// A commit that names an owner changes it.
+    OwnerChangesWithAnyWrite,
 }
 
 struct Faulty {
@@ -155,6 +174,7 @@ struct Faulty {
     fault: Fault,
     /// Sessions that a fault brought into being beside the store.
     beside: Mutex<HashMap<SessionKey, Entry>>,
+    listed: Mutex<std::collections::BTreeSet<SessionKey>>,
 }
 
 impl SessionStore for Faulty {
@@ -168,6 +188,9 @@ impl SessionStore for Faulty {
                 record.payload.truncate(end);
             }
         }
+        if let (Fault::NoCap, Owner::User { cap, .. }) = (self.fault, &mut record.owner) {
+            *cap = None;
+        }
         let outcome = self.inner.create(key, record).await?;
         let live = self.inner.load(key, Slide::No).await?.is_some();
         if self.fault == Fault::NoTombstone && !live {
@@ -177,8 +200,9 @@ impl SessionStore for Faulty {
     }
 
     async fn load(&self, key: &SessionKey, slide: Slide) -> Result<Option<Entry>, StoreError> {
-        if let Some(entry) = self.beside.lock().unwrap().get(key) {
-            return Ok(Some(entry.clone()));
+        let beside = self.beside.lock().unwrap().get(key).cloned();
+        if let (Some(entry), false) = (beside, self.fault == Fault::OwnerChangesWithAnyWrite) {
+            return Ok(Some(entry));
         }
         let slide = match self.fault {
             Fault::EveryLoadSlides => Slide::To {
@@ -188,7 +212,10 @@ impl SessionStore for Faulty {
             Fault::NoLoadSlides => Slide::No,
             _ => slide,
         };
-        let entry = self.inner.load(key, slide).await?;
+        let mut entry = self.inner.load(key, slide).await?;
+        if let (Some(entry), Some(beside)) = (&mut entry, self.beside.lock().unwrap().get(key)) {
+            entry.owner = beside.owner;
+        }
         match entry.as_ref().and_then(|entry| entry.superseded_by) {
             Some(new) if self.fault == Fault::OldKeySeesTheNew => {
                 self.inner.load(&new, Slide::No).await
@@ -215,6 +242,12 @@ impl SessionStore for Faulty {
                 let entry = Entry::new(Version::FIRST, record.payload, record.lifetime);
                 self.beside.lock().unwrap().insert(*key, entry);
                 Ok(CommitOutcome::Committed(Version::FIRST))
+            }
+            (CommitOutcome::Committed(version), Fault::OwnerChangesWithAnyWrite) => {
+                let entry = Entry::new(version, "", record.lifetime);
+                let entry = entry.with_owner(record.owner.after(None));
+                self.beside.lock().unwrap().insert(*key, entry);
+                Ok(CommitOutcome::Committed(version))
             }
             (CommitOutcome::Committed(version), Fault::VersionSkips) => {
                 self.inner.commit(key, version, record).await
@@ -253,6 +286,46 @@ impl SessionStore for Faulty {
         }
         self.inner.delete(key).await
     }
+
+    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
+        let mut keys = self.inner.by_user(user).await?;
+        match self.fault {
+            Fault::ListForgetsOne => drop(keys.pop()),
+            Fault::ListRepeats => keys.extend(keys.first().copied()),
+            Fault::ListOfEverybody => keys = self.listed_for_all(keys),
+            _ => {}
+        }
+        Ok(keys)
+    }
+
+    async fn revoke_user(
+        &self,
+        user: &UserKey,
+        except: Option<&SessionKey>,
+    ) -> Result<usize, StoreError> {
+        match self.fault {
+            Fault::RevocationSparesNothing => self.inner.revoke_user(user, None).await,
+            Fault::RevocationIsALie => Ok(self.inner.by_user(user).await?.len()),
+            _ => self.inner.revoke_user(user, except).await,
+        }
+    }
+
+    async fn load_many(&self, keys: &[SessionKey]) -> Result<Vec<Option<Entry>>, StoreError> {
+        let mut entries = self.inner.load_many(keys).await?;
+        if self.fault == Fault::ManyLoadsSkipTheAbsent {
+            entries.retain(Option::is_some);
+        }
+        Ok(entries)
+    }
+}
+
+impl Faulty {
+    /// One index for all users.
+    fn listed_for_all(&self, keys: Vec<SessionKey>) -> Vec<SessionKey> {
+        let mut all = self.listed.lock().unwrap();
+        all.extend(keys);
+        all.iter().copied().collect()
+    }
 }
 
 async fn verdict(fault: Fault) -> Result<(), Violation> {
@@ -261,6 +334,7 @@ async fn verdict(fault: Fault) -> Result<(), Violation> {
         inner: store,
         fault,
         beside: Mutex::default(),
+        listed: Mutex::default(),
     };
     check(&Under { store, clock }).await.map(drop)
 }
@@ -281,6 +355,14 @@ async fn every_broken_promise_is_found() {
         Fault::NoGrace,
         Fault::VersionSkips,
         Fault::CStrings,
+        Fault::ListForgetsOne,
+        Fault::ListRepeats,
+        Fault::ListOfEverybody,
+        Fault::RevocationSparesNothing,
+        Fault::RevocationIsALie,
+        Fault::ManyLoadsSkipTheAbsent,
+        Fault::NoCap,
+        Fault::OwnerChangesWithAnyWrite,
     ] {
         let violation = verdict(fault)
             .await

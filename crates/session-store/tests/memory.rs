@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use purlin_core::{ManualClock, Safety, Tick};
 use purlin_session_store::{
-    CommitOutcome, CreateOutcome, ErrorKind, Lifetime, MemoryStore, Record, RotateOutcome,
-    SessionId, SessionKey, SessionStore, Slide, StoreError, Version,
+    CommitOutcome, CreateOutcome, ErrorKind, Lifetime, MemoryStore, Owner, Record, RotateOutcome,
+    SessionId, SessionKey, SessionStore, Slide, StoreError, Swept, UserKey, Version,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -446,4 +446,132 @@ fn concurrent_rotations_do_not_deadlock_and_the_accounts_agree() {
         (stats.created, stats.rotated, stats.deleted),
         (2_000, 10_000, 2_000)
     );
+}
+
+fn owned(user: &str, payload: usize) -> Record {
+    let owner = Owner::User {
+        user: UserKey::of(user),
+        cap: None,
+    };
+    Record::new(vec![0; payload], Lifetime::new(HOUR, HOUR)).with_owner(owner)
+}
+
+fn nobodys(payload: usize) -> Record {
+    Record::new(vec![0; payload], Lifetime::new(HOUR, HOUR))
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Whoever makes sessions by the thousand keeps other visitors out, and nobody who is logged in.
+#[tokio::test]
+async fn when_it_is_full_a_users_session_takes_the_room_of_a_visitors() {
+    let store = MemoryStore::builder().max_entries(100).build();
+    for i in 0..100 {
+        let _ = store.create(&key(i), nobodys(10)).await.unwrap();
+    }
+    let refused = store.create(&key(100), nobodys(10)).await.unwrap_err();
+    assert_eq!(
+        refused.kind(),
+        ErrorKind::Full,
+        "a visitor takes nobody's room"
+    );
+    for i in 200..260 {
+        let _ = store.create(&key(i), owned("17", 10)).await.unwrap();
+    }
+    // By a login, which does not take the room of the session that logs in.
+    let mut logins = 0;
+    for i in 0..100 {
+        let rotated = store
+            .rotate(
+                &key(i),
+                &key(1000 + i),
+                Version::FIRST,
+                owned("17", 10),
+                Duration::ZERO,
+            )
+            .await;
+        match rotated {
+            Ok(RotateOutcome::Rotated(_)) => logins += 1,
+            Ok(RotateOutcome::Gone) => {}
+            // Nothing is left but what is somebody's, and the keys remembered.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Full),
+            Ok(other) => panic!("{other:?}"),
+        }
+    }
+    assert!(logins > 10, "{logins}");
+    let listed = store.by_user(&UserKey::of("17")).await.unwrap();
+    assert_eq!(
+        listed.len(),
+        60 + logins,
+        "no session that is somebody's has gone"
+    );
+    let stats = store.stats();
+    assert_eq!(stats.evicted as usize, 60 + (100 - 60 - logins));
+    assert_eq!(stats.expired, 0);
+    assert!(stats.entries <= 100);
+}
+
+#[tokio::test]
+async fn a_users_session_grows_into_the_room_of_visitors() {
+    let store = MemoryStore::builder()
+        .max_bytes(20 * (ENTRY + 1000))
+        .build();
+    let _ = store.create(&key(0), owned("17", 10)).await.unwrap();
+    let mut visitors = 0;
+    while store
+        .create(&key(visitors + 1), nobodys(1000))
+        .await
+        .is_ok()
+    {
+        visitors += 1;
+    }
+    let grown = store
+        .commit(&key(0), Version::FIRST, owned("17", 5000))
+        .await
+        .unwrap();
+    assert_eq!(grown, CommitOutcome::Committed(Version(2)));
+    assert!(
+        (3..=6).contains(&store.stats().evicted),
+        "{:?}",
+        store.stats()
+    );
+    let refused = store.commit(&key(200), Version::FIRST, nobodys(10)).await;
+    assert_eq!(refused.unwrap(), CommitOutcome::Gone);
+}
+
+/// A sweep costs what has expired, however much lives.
+#[tokio::test]
+async fn a_sweep_of_a_thousand_among_a_million_looks_at_no_more_than_two_thousand() {
+    let live = 1_000_000;
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder()
+        .clock(clock.clone())
+        .max_entries(2_000_000)
+        .max_bytes(usize::MAX)
+        .build();
+    for i in 0..live {
+        let lifetime = Lifetime::new(HOUR * 10, HOUR * 20);
+        let _ = store
+            .create(&key(i), Record::new("x", lifetime))
+            .await
+            .unwrap();
+    }
+    for i in 0..1000 {
+        let lifetime = Lifetime::new(Duration::from_secs(60), HOUR);
+        let _ = store
+            .create(&key(live + i), Record::new("x", lifetime))
+            .await
+            .unwrap();
+    }
+    clock.advance(Duration::from_secs(61));
+    // The budget is of units of work: 2000 are enough for all.
+    let swept = store.sweep(2000).await.unwrap();
+    assert_eq!(
+        swept,
+        Swept {
+            removed: 1000,
+            caught_up: true
+        }
+    );
+    assert_eq!(store.stats().entries, live as usize);
 }

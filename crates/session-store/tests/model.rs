@@ -7,21 +7,24 @@ use proptest::prelude::*;
 use purlin_core::{Clock, ManualClock, Tick};
 use purlin_session_store::conformance::Model;
 use purlin_session_store::{
-    Lifetime, MemoryStore, Record, SessionId, SessionKey, SessionStore, Slide, Version,
+    Cap, Lifetime, MemoryStore, Owner, Record, SessionId, SessionKey, SessionStore, Slide, UserKey,
+    Version,
 };
 
 /// Few keys, so that operations meet.
 const N_KEYS: u8 = 5;
+const N_USERS: u8 = 2;
 const RETENTION: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Debug)]
 enum Op {
-    Create(u8, Lifetime, u8),
+    Create(u8, Lifetime, u8, Owner),
     Load(u8, Slide),
     /// Commits from this many versions before the present one.
-    Commit(u8, u64, Lifetime, u8),
-    Rotate(u8, u8, u64, Lifetime, Duration),
+    Commit(u8, u64, Lifetime, u8, Owner),
+    Rotate(u8, u8, u64, Lifetime, Duration, Owner),
     Delete(u8),
+    Revoke(u8, Option<u8>),
     Sweep(usize),
     Pass(Duration),
     StepBack(Duration),
@@ -49,15 +52,33 @@ fn slide() -> impl Strategy<Value = Slide> {
     ]
 }
 
+fn user(number: u8) -> UserKey {
+    UserKey::of([number])
+}
+
+fn owner() -> impl Strategy<Value = Owner> {
+    let cap = prop_oneof![
+        Just(None),
+        (1..4_u32).prop_map(|max| Some(Cap::reject(max))),
+        (1..4_u32).prop_map(|max| Some(Cap::evict_oldest(max))),
+    ];
+    prop_oneof![
+        1 => Just(Owner::Unchanged),
+        1 => Just(Owner::Nobody),
+        4 => (0..N_USERS, cap).prop_map(|(number, cap)| Owner::User { user: user(number), cap }),
+    ]
+}
+
 fn op() -> impl Strategy<Value = Op> {
     let key = || 0..N_KEYS;
     let age = || prop_oneof![6 => Just(0_u64), 1 => 1..3_u64];
     prop_oneof![
-        4 => (key(), lifetime(), any::<u8>()).prop_map(|(k, l, len)| Op::Create(k, l, len)),
+        4 => (key(), lifetime(), any::<u8>(), owner()).prop_map(|(k, l, len, o)| Op::Create(k, l, len, o)),
         4 => (key(), slide()).prop_map(|(k, s)| Op::Load(k, s)),
-        4 => (key(), age(), lifetime(), any::<u8>()).prop_map(|(k, a, l, len)| Op::Commit(k, a, l, len)),
-        4 => (key(), key(), age(), lifetime(), time()).prop_map(|(o, n, a, l, g)| Op::Rotate(o, n, a, l, g)),
+        4 => (key(), age(), lifetime(), any::<u8>(), owner()).prop_map(|(k, a, l, len, o)| Op::Commit(k, a, l, len, o)),
+        4 => (key(), key(), age(), lifetime(), time(), owner()).prop_map(|(k, n, a, l, g, o)| Op::Rotate(k, n, a, l, g, o)),
         1 => key().prop_map(Op::Delete),
+        1 => (0..N_USERS, prop::option::of(key())).prop_map(|(u, k)| Op::Revoke(u, k)),
         1 => (0..20_usize).prop_map(Op::Sweep),
         6 => (0..15_000_u64).prop_map(|ms| Op::Pass(Duration::from_millis(ms))),
         1 => time().prop_map(Op::StepBack),
@@ -97,26 +118,34 @@ proptest! {
                     Version(version.0.saturating_sub(age))
                 };
                 match op {
-                    Op::Create(k, lifetime, len) => {
-                        let outcome = store.create(&key(k), record(lifetime, len)).await.unwrap();
-                        assert_eq!(outcome, model.create(now, &key(k), record(lifetime, len)));
+                    Op::Create(k, lifetime, len, owner) => {
+                        let record = record(lifetime, len).with_owner(owner);
+                        let outcome = store.create(&key(k), record.clone()).await.unwrap();
+                        assert_eq!(outcome, model.create(now, &key(k), record));
                     }
                     Op::Load(k, slide) => {
                         let entry = store.load(&key(k), slide).await.unwrap();
                         assert_eq!(entry, model.load(now, &key(k), slide));
                     }
-                    Op::Commit(k, age, lifetime, len) => {
+                    Op::Commit(k, age, lifetime, len, owner) => {
                         let expected = present(&mut model, k, age);
-                        let outcome = store.commit(&key(k), expected, record(lifetime, len)).await.unwrap();
-                        assert_eq!(outcome, model.commit(now, &key(k), expected, record(lifetime, len)));
+                        let record = record(lifetime, len).with_owner(owner);
+                        let outcome = store.commit(&key(k), expected, record.clone()).await.unwrap();
+                        assert_eq!(outcome, model.commit(now, &key(k), expected, record));
                     }
-                    Op::Rotate(old, new, age, lifetime, grace) => {
-                        let (expected, record) = (present(&mut model, old, age), record(lifetime, 9));
+                    Op::Rotate(old, new, age, lifetime, grace, owner) => {
+                        let expected = present(&mut model, old, age);
+                        let record = record(lifetime, 9).with_owner(owner);
                         let outcome = store.rotate(&key(old), &key(new), expected, record.clone(), grace).await.unwrap();
                         assert_eq!(outcome, model.rotate(now, &key(old), &key(new), expected, record, grace));
                     }
                     Op::Delete(k) => {
                         assert_eq!(store.delete(&key(k)).await.unwrap(), model.delete(now, &key(k)));
+                    }
+                    Op::Revoke(number, except) => {
+                        let except = except.map(key);
+                        let ended = store.revoke_user(&user(number), except.as_ref()).await.unwrap();
+                        assert_eq!(ended, model.revoke_user(now, &user(number), except.as_ref()));
                     }
                     Op::Sweep(budget) => {
                         let swept = store.sweep(budget).await.unwrap();
@@ -128,6 +157,9 @@ proptest! {
                 for k in 0..N_KEYS {
                     latest = latest.max(clock.now());
                     assert_eq!(store.load(&key(k), Slide::No).await.unwrap(), model.load(latest, &key(k), Slide::No));
+                }
+                for number in 0..N_USERS {
+                    assert_eq!(store.by_user(&user(number)).await.unwrap(), model.by_user(latest, &user(number)));
                 }
             }
 

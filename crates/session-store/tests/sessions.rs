@@ -10,7 +10,7 @@ use purlin_core::{Clock, ManualClock, Safety};
 use purlin_session_store::{
     CommitError, CommitOutcome, CreateOutcome, Entry, ErrorKind, FieldError, Lifetime, MemoryStore,
     OpenError, PayloadError, Policy, Record, RotateOutcome, Saved, Session, SessionId, SessionKey,
-    SessionStore, Sessions, Slide, State, StoreError, Version,
+    SessionStore, Sessions, Slide, State, StoreError, UserKey, Version,
 };
 use tokio::sync::Barrier;
 
@@ -703,5 +703,9 @@ impl<C: Clock + Send + Sync> SessionStore for Counting<C> {
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         self.count(true)?;
         self.inner.delete(key).await
+    }
+    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
+        self.count(false)?;
+        self.inner.by_user(user).await
     }
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use purlin_core::NodeId;
 
-use super::{NOBODY, SlotTable};
+use super::{KEPT, NOBODY, SlotTable};
 use crate::nodes::Nodes;
 
 /// The first few replicas of each slot. A copy of what [`SlotTable`] would work out, kept because a load is
@@ -43,6 +43,13 @@ impl ReplicaLists {
     #[inline]
     pub(super) fn width(&self) -> usize {
         self.width
+    }
+
+    /// The indexes of a slot's first three replicas, if that many are listed; `NOBODY` where there is none.
+    #[inline]
+    pub(super) fn three(&self, slot: u32) -> Option<[u16; 3]> {
+        let list = self.lists.get(slot as usize * self.width..)?;
+        (self.width >= KEPT).then_some(*list.first_chunk()?)
     }
 
     /// Writes a slot's first replicas, as many as fit and are listed. That is all there are if no more than

@@ -61,8 +61,14 @@ impl<C: Clock> Engine<C> {
                 path: path.to_owned(),
                 source: error.into(),
             })?;
-        tables::check(path, &read)?;
+        let older = tables::check(path, &read)?;
         drop(read);
+        if older {
+            tables::upgrade(&file.database).map_err(|error| OpenError::Damaged {
+                path: path.to_owned(),
+                source: error.into(),
+            })?;
+        }
         Ok(Engine {
             path: path.to_owned(),
             file,

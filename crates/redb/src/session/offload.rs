@@ -5,7 +5,7 @@ use std::time::Duration;
 use purlin_core::{Clock, Retry, SystemClock};
 use purlin_session_store::{
     CommitOutcome, CreateOutcome, Entry, ErrorKind, Record, RotateOutcome, SessionKey,
-    SessionStore, Slide, StoreError, Swept, Version,
+    SessionStore, Slide, StoreError, Swept, UserKey, Version,
 };
 
 use super::RedbSessionStore;
@@ -114,6 +114,27 @@ impl<C: Clock + Send + Sync + 'static> SessionStore for OffloadedSessionStore<C>
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         let key = *key;
         self.run(move |store| store.delete(&key)).await
+    }
+
+    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
+        let user = *user;
+        self.run(move |store| store.by_user(&user)).await
+    }
+
+    async fn revoke_user(
+        &self,
+        user: &UserKey,
+        except: Option<&SessionKey>,
+    ) -> Result<usize, StoreError> {
+        let (user, except) = (*user, except.copied());
+        self.run(move |store| store.revoke_user(&user, except.as_ref()))
+            .await
+    }
+
+    async fn load_many(&self, keys: &[SessionKey]) -> Result<Vec<Option<Entry>>, StoreError> {
+        let keys = keys.to_vec();
+        self.run(move |store| keys.iter().map(|key| store.load(key, Slide::No)).collect())
+            .await
     }
 
     async fn sweep(&self, budget: usize) -> Result<Swept, StoreError> {

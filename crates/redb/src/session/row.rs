@@ -1,16 +1,19 @@
 //! What stands in the file under a key.
 //!
-//! Format 1, numbers little-endian:
+//! Format 2, numbers little-endian:
 //!
 //! | bytes | live | rotated away | deleted |
 //! |---|---|---|---|
-//! | 1 | `1` | `2` | `3` |
+//! | 1 | `1`, or `4` if it is somebody's | `2`, or `5` if it was somebody's | `3` |
 //! | 8 | version | version | 0 |
 //! | 8 | idle deadline | end of remembrance | end of remembrance |
 //! | 8 | the second under which the row is in the index of deadlines | the same | the same |
 //! | 8 | absolute deadline | end of the grace | 0 |
 //! | 33 | absent | the key that came after | absent |
+//! | 32, if somebody's | the user | the user | absent |
 //! | rest | payload | payload | absent |
+//!
+//! Format 1 had no users, and the same rows otherwise.
 //!
 //! Deadlines are nanoseconds since the Unix epoch, of the store's time; the highest number is "never".
 
@@ -18,7 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use purlin_core::Tick;
-use purlin_session_store::{Entry, Lifetime, SessionKey, Slide, Version};
+use purlin_session_store::{Entry, Lifetime, SessionKey, Slide, UserKey, Version};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
@@ -30,6 +33,8 @@ pub(super) struct Row {
     /// Where the index of deadlines has the row. Never later than `next_change`, often earlier: using a session does
     /// not move it.
     pub(super) filed: u64,
+    /// Whose session it is, or was when it was rotated away.
+    pub(super) owner: Option<UserKey>,
     pub(super) payload: Bytes,
 }
 
@@ -50,12 +55,18 @@ pub(super) enum State {
 const LIVE: u8 = 1;
 const ROTATED: u8 = 2;
 const DELETED: u8 = 3;
+const LIVE_OWNED: u8 = 4;
+const ROTATED_OWNED: u8 = 5;
 const HEAD: usize = 1 + 8 * 4;
 
 impl Row {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let (tag, last) = match self.state {
+            State::Live { absolute } if self.owner.is_some() => (LIVE_OWNED, absolute),
             State::Live { absolute } => (LIVE, absolute),
+            State::Rotated { grace_until, .. } if self.owner.is_some() => {
+                (ROTATED_OWNED, grace_until)
+            }
             State::Rotated { grace_until, .. } => (ROTATED, grace_until),
             State::Deleted => (DELETED, Tick::ZERO),
         };
@@ -71,6 +82,10 @@ impl Row {
         if let State::Rotated { by, .. } = &self.state {
             out.extend_from_slice(by.as_bytes());
         }
+        if let (State::Live { .. } | State::Rotated { .. }, Some(user)) = (self.state, &self.owner)
+        {
+            out.extend_from_slice(user.as_bytes());
+        }
         out.extend_from_slice(&self.payload);
     }
 
@@ -84,8 +99,8 @@ impl Row {
         };
         let last = Tick::from_nanos(number(3));
         let state = match head[0] {
-            LIVE => State::Live { absolute: last },
-            ROTATED => {
+            LIVE | LIVE_OWNED => State::Live { absolute: last },
+            ROTATED | ROTATED_OWNED => {
                 let (by, payload) = rest.split_at_checked(SessionKey::LEN)?;
                 rest = payload;
                 State::Rotated {
@@ -96,11 +111,18 @@ impl Row {
             DELETED if rest.is_empty() => State::Deleted,
             _ => return None,
         };
+        let mut owner = None;
+        if let LIVE_OWNED | ROTATED_OWNED = head[0] {
+            let (user, payload) = rest.split_at_checked(UserKey::LEN)?;
+            rest = payload;
+            owner = UserKey::from_bytes(user);
+        }
         Some(Row {
             state,
             version: Version(number(0)),
             until: Tick::from_nanos(number(1)),
             filed: number(2),
+            owner,
             payload: Bytes::copy_from_slice(rest),
         })
     }
@@ -120,7 +142,7 @@ impl Row {
             return None;
         };
         let remaining = Lifetime::new(left(now, self.until), left(now, absolute));
-        Some(Entry::new(self.version, self.payload.clone(), remaining))
+        Some(self.entry(remaining))
     }
 
     /// A session that was rotated away as the bearer of the old id sees it, if the grace is not over: without the key
@@ -130,9 +152,21 @@ impl Row {
             State::Rotated { grace_until, .. } if now < grace_until => {
                 let left = left(now, grace_until);
                 let remaining = Lifetime::new(left, left);
-                Some(Entry::new(self.version, self.payload.clone(), remaining))
+                Some(self.entry(remaining))
             }
             State::Live { .. } | State::Rotated { .. } | State::Deleted => None,
+        }
+    }
+
+    fn entry(&self, remaining: Lifetime) -> Entry {
+        Entry::new(self.version, self.payload.clone(), remaining).with_owner(self.owner)
+    }
+
+    /// Whose list the row's key is in.
+    pub(super) fn listed_for(&self) -> Option<UserKey> {
+        match self.state {
+            State::Live { .. } => self.owner,
+            State::Rotated { .. } | State::Deleted => None,
         }
     }
 
@@ -169,11 +203,16 @@ mod tests {
     use super::*;
 
     fn row(state: State, payload: &'static [u8]) -> Row {
+        owned_row(state, None, payload)
+    }
+
+    fn owned_row(state: State, owner: Option<UserKey>, payload: &'static [u8]) -> Row {
         Row {
             state,
             version: Version(7),
             until: Tick::from_nanos(5),
             filed: 1,
+            owner,
             payload: Bytes::from_static(payload),
         }
     }
@@ -193,6 +232,8 @@ mod tests {
             row(live, b""),
             row(rotated, b"old"),
             row(State::Deleted, b""),
+            owned_row(live, Some(UserKey::of("alice")), b"payload"),
+            owned_row(rotated, Some(UserKey::of("alice")), b""),
         ] {
             let mut bytes = Vec::new();
             row.encode(&mut bytes);
@@ -200,7 +241,7 @@ mod tests {
             for len in 0..bytes.len() - row.payload.len() {
                 assert_eq!(Row::decode(&bytes[..len]), None, "{len}");
             }
-            bytes[0] = 4;
+            bytes[0] = 6;
             assert_eq!(Row::decode(&bytes), None);
         }
     }

@@ -1,22 +1,24 @@
 //! The tables of a file of sessions, and what each call does to them.
 //!
-//! Format 1:
+//! Format 2:
 //!
 //! | table | key | value |
 //! |---|---|---|
 //! | `purlin.session.meta` | `format` | u64 |
 //! | `purlin.session.sessions` | session key | the bytes of a `Row` |
 //! | `purlin.session.deadlines` | second, session key | nothing |
+//! | `purlin.session.users` | user, session key | absolute deadline and number, as the session became the user's |
 //!
-//! Each row is in the index of deadlines once, under the second that the row names.
+//! Each row is in the index of deadlines once, under the second that the row names; and a live row that is somebody's is
+//! in the index of users. Format 1 had no users, so its files need no more than that empty table.
 
 use std::path::Path;
 
 use bytes::Bytes;
 use purlin_core::Tick;
 use purlin_session_store::{
-    CommitOutcome, CreateOutcome, Entry, Lifetime, Record, RotateOutcome, SessionKey, Slide, Swept,
-    Version,
+    Cap, CommitOutcome, CreateOutcome, Entry, Lifetime, Owner, Record, RotateOutcome, SessionKey,
+    Slide, Swept, UserKey, Version, WhenFull,
 };
 use redb::{
     Database, ReadTransaction, ReadableTable, ReadableTableMetadata, StorageError, Table,
@@ -28,7 +30,8 @@ use super::{Limits, MAX_HOPS};
 use crate::OpenError;
 
 /// The format that this version writes, and the highest that it reads.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
+const FORMAT_WITHOUT_USERS: u64 = 1;
 const META_FORMAT: &str = "format";
 
 type KeyBytes = &'static [u8; SessionKey::LEN];
@@ -39,6 +42,11 @@ const SESSIONS: TableDefinition<'_, KeyBytes, &[u8]> =
 const DEADLINES: TableDefinition<'_, (u64, KeyBytes), ()> =
     TableDefinition::new("purlin.session.deadlines");
 
+type UserBytes = &'static [u8; UserKey::LEN];
+/// The second half of the value tells the order of sessions that have the same deadline.
+const USERS: TableDefinition<'_, (UserBytes, KeyBytes), (u64, u64)> =
+    TableDefinition::new("purlin.session.users");
+
 /// Writes the tables of an empty store.
 pub(super) fn make(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
@@ -46,13 +54,25 @@ pub(super) fn make(database: &Database) -> Result<(), redb::Error> {
         transaction.open_table(META)?.insert(META_FORMAT, FORMAT)?;
         transaction.open_table(SESSIONS)?;
         transaction.open_table(DEADLINES)?;
+        transaction.open_table(USERS)?;
     }
     transaction.commit()?;
     Ok(())
 }
 
-/// Makes sure that the file is one of sessions, in a format known here.
-pub(super) fn check(path: &Path, read: &ReadTransaction) -> Result<(), OpenError> {
+/// Brings a file of an older format to this one.
+pub(super) fn upgrade(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        transaction.open_table(META)?.insert(META_FORMAT, FORMAT)?;
+        transaction.open_table(USERS)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Makes sure that the file is one of sessions, in a format known here. Whether it is an older one.
+pub(super) fn check(path: &Path, read: &ReadTransaction) -> Result<bool, OpenError> {
     let path = || path.to_owned();
     let unreadable = |error: redb::Error| match error {
         redb::Error::Io(source) => OpenError::Io {
@@ -76,7 +96,8 @@ pub(super) fn check(path: &Path, read: &ReadTransaction) -> Result<(), OpenError
         .map_err(|error| unreadable(error.into()))?
         .map(|found| found.value());
     match found {
-        Some(FORMAT) => Ok(()),
+        Some(FORMAT) => Ok(false),
+        Some(FORMAT_WITHOUT_USERS) => Ok(true),
         Some(found) if found > FORMAT => Err(OpenError::Newer {
             path: path(),
             found,
@@ -99,6 +120,9 @@ pub(super) enum Fault {
     /// There are as many rows as there may be. Nothing was written.
     Full,
 }
+
+/// A user has as many sessions as they may.
+struct AtCap;
 
 impl From<StorageError> for Fault {
     fn from(error: StorageError) -> Self {
@@ -153,6 +177,7 @@ impl From<Fault> for LookError {
 pub(super) struct Tables<'txn> {
     sessions: Table<'txn, KeyBytes, &'static [u8]>,
     deadlines: Table<'txn, (u64, KeyBytes), ()>,
+    users: Table<'txn, (UserBytes, KeyBytes), (u64, u64)>,
     limits: Limits,
     /// Whether anything was written.
     pub(super) changed: bool,
@@ -170,6 +195,7 @@ impl<'txn> Tables<'txn> {
         Ok(Tables {
             sessions: transaction.open_table(SESSIONS)?,
             deadlines: transaction.open_table(DEADLINES)?,
+            users: transaction.open_table(USERS)?,
             limits,
             changed: false,
             put: 0,
@@ -183,22 +209,20 @@ impl<'txn> Tables<'txn> {
         key: &SessionKey,
         record: &Record,
     ) -> Result<CreateOutcome, Fault> {
-        let present = get(&self.sessions, key)?;
-        if present.as_ref().is_some_and(|row| now < row.until) {
+        if self.find(now, key)?.is_some() {
             return Ok(CreateOutcome::Collision);
         }
-        if present.is_none() {
-            self.make_room(now)?;
+        self.make_room(now)?;
+        if let Err(AtCap) = self.make_way(now, record.owner, None)? {
+            return Ok(CreateOutcome::AtCap);
         }
         let absolute = now.after(record.lifetime.absolute);
-        let row = live(
-            Version::FIRST,
-            &record.payload,
-            record.lifetime,
-            now,
-            absolute,
-        );
-        self.put(key, present.map(|row| row.filed), row)?;
+        let owner = record.owner.after(None);
+        let row = live(Version::FIRST, record, owner, now, absolute);
+        self.put(key, None, row)?;
+        if let Some(user) = owner {
+            self.list(&user, key, absolute)?;
+        }
         Ok(CreateOutcome::Created(Version::FIRST))
     }
 
@@ -214,7 +238,7 @@ impl<'txn> Tables<'txn> {
         if now >= row.until {
             // Whoever asks is told that the session has ended. That becomes final before they are: a wall clock that is
             // set back over a restart must not bring it back.
-            self.remove(key, row.filed)?;
+            self.remove(key, &row)?;
             return Ok(None);
         }
         if let Some(until) = row.slid(now, slide) {
@@ -249,13 +273,7 @@ impl<'txn> Tables<'txn> {
             State::Deleted => return Ok(CommitOutcome::Gone),
         };
         let absolute = now.after(record.lifetime.absolute).min(absolute);
-        let mut written = live(
-            row.version.next(),
-            &record.payload,
-            record.lifetime,
-            now,
-            absolute,
-        );
+        let mut written = live(row.version.next(), record, row.owner, now, absolute);
         written.until = written.until.max(row.until).min(absolute);
         let version = written.version;
         self.put(key, Some(row.filed), written)?;
@@ -286,17 +304,30 @@ impl<'txn> Tables<'txn> {
             }
             State::Deleted => return Ok(RotateOutcome::Gone),
         };
-        let present = get(&self.sessions, new)?;
-        if present.as_ref().is_some_and(|row| now < row.until) {
+        if self.find(now, new)?.is_some() {
             return Ok(RotateOutcome::Collision);
         }
-        if present.is_none() {
-            self.make_room(now)?;
+        self.make_room(now)?;
+        if let Err(AtCap) = self.make_way(now, record.owner, row.owner)? {
+            return Ok(RotateOutcome::AtCap);
         }
         let absolute = now.after(record.lifetime.absolute).min(absolute);
         let version = row.version.next();
-        let moved = live(version, &record.payload, record.lifetime, now, absolute);
-        self.put(new, present.map(|row| row.filed), moved)?;
+        let owner = record.owner.after(row.owner);
+        let moved = live(version, record, owner, now, absolute);
+        self.put(new, None, moved)?;
+        let place = match &row.owner {
+            Some(user) => self.unlist(user, old)?,
+            None => None,
+        };
+        match (&owner, place) {
+            (Some(user), Some(place)) if row.owner == owner => {
+                self.users
+                    .insert((user.as_bytes(), new.as_bytes()), place)?;
+            }
+            (Some(user), _) => self.list(user, new, absolute)?,
+            (None, _) => {}
+        }
 
         // As a key is remembered for the same time after each rotation, the rows between this one and the session's
         // present one outlast it.
@@ -322,6 +353,9 @@ impl<'txn> Tables<'txn> {
             };
             match row.state {
                 State::Live { .. } => {
+                    if let Some(user) = row.owner.take() {
+                        self.unlist(&user, &key)?;
+                    }
                     row.state = State::Deleted;
                     row.until = now.after(self.limits.retention);
                     row.payload = Bytes::new();
@@ -365,7 +399,7 @@ impl<'txn> Tables<'txn> {
             };
             match found {
                 Ok(Some((key, row))) if now >= row.until => {
-                    self.remove(&key, row.filed)?;
+                    self.remove(&key, &row)?;
                     removed += 1;
                 }
                 Ok(Some((key, mut row))) => {
@@ -390,11 +424,90 @@ impl<'txn> Tables<'txn> {
     fn find(&mut self, now: Tick, key: &SessionKey) -> Result<Option<Row>, Fault> {
         match get(&self.sessions, key)? {
             Some(row) if now >= row.until => {
-                self.remove(key, row.filed)?;
+                self.remove(key, &row)?;
                 Ok(None)
             }
             found => Ok(found),
         }
+    }
+
+    /// A user's sessions that live, the oldest first. Those that have ended are removed.
+    pub(super) fn by_user(&mut self, now: Tick, user: &UserKey) -> Result<Vec<SessionKey>, Fault> {
+        let mut live = Vec::new();
+        for (place, bytes) in listed(&self.users, user)? {
+            let Some(key) = SessionKey::from_bytes(&bytes) else {
+                return Err(Fault::Corrupt);
+            };
+            match self.find(now, &key)? {
+                Some(row) if row.listed_for() == Some(*user) => live.push((place, key)),
+                Some(_) | None => {
+                    self.unlist(user, &key)?;
+                }
+            }
+        }
+        live.sort_unstable();
+        Ok(live.into_iter().map(|(_, key)| key).collect())
+    }
+
+    /// Ends all sessions of a user but one.
+    pub(super) fn revoke_user(
+        &mut self,
+        now: Tick,
+        user: &UserKey,
+        except: Option<&SessionKey>,
+    ) -> Result<usize, Fault> {
+        let spared = match except {
+            Some(key) => self
+                .load(now, key, Slide::No)?
+                .map(|entry| entry.superseded_by.unwrap_or(*key)),
+            None => None,
+        };
+        let mut ended = 0;
+        for key in self.by_user(now, user)? {
+            if Some(key) != spared {
+                ended += usize::from(self.delete(now, &key)?);
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Makes sure that an owner may have one more session, which was this user's before.
+    fn make_way(
+        &mut self,
+        now: Tick,
+        owner: Owner,
+        was: Option<UserKey>,
+    ) -> Result<Result<(), AtCap>, Fault> {
+        let (Owner::User { user, .. }, Some(cap)) = (owner, owner.cap_for(was)) else {
+            return Ok(Ok(()));
+        };
+        let Cap { when_full, .. } = cap;
+        let live = self.by_user(now, &user)?;
+        let over = (live.len() + 1).saturating_sub(cap.limit());
+        if over > 0 && when_full == WhenFull::Reject {
+            return Ok(Err(AtCap));
+        }
+        for key in &live[..over] {
+            self.delete(now, key)?;
+        }
+        Ok(Ok(()))
+    }
+
+    fn list(&mut self, user: &UserKey, key: &SessionKey, absolute: Tick) -> Result<(), Fault> {
+        self.changed = true;
+        // One more than the highest of the user's, so that sessions with the same deadline keep their order.
+        let places = listed(&self.users, user)?;
+        let number = places.iter().map(|((_, number), _)| *number).max();
+        let place = (absolute.as_nanos(), number.map_or(0, |number| number + 1));
+        self.users
+            .insert((user.as_bytes(), key.as_bytes()), place)?;
+        Ok(())
+    }
+
+    fn unlist(&mut self, user: &UserKey, key: &SessionKey) -> Result<Option<Place>, Fault> {
+        self.changed = true;
+        let place = self.users.remove((user.as_bytes(), key.as_bytes()))?;
+        Ok(place.map(|place| place.value()))
     }
 
     /// Makes sure of room for one more row.
@@ -445,9 +558,12 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
-    fn remove(&mut self, key: &SessionKey, filed: u64) -> Result<(), Fault> {
+    fn remove(&mut self, key: &SessionKey, row: &Row) -> Result<(), Fault> {
         self.changed = true;
-        self.deadlines.remove((filed, key.as_bytes()))?;
+        if let Some(user) = row.listed_for() {
+            self.unlist(&user, key)?;
+        }
+        self.deadlines.remove((row.filed, key.as_bytes()))?;
         self.sessions.remove(key.as_bytes())?;
         Ok(())
     }
@@ -456,13 +572,38 @@ impl<'txn> Tables<'txn> {
 /// How many rows are freed before a call is refused for want of room.
 const SWEPT_WHEN_FULL: usize = 256;
 
-fn live(version: Version, payload: &Bytes, lifetime: Lifetime, now: Tick, absolute: Tick) -> Row {
+/// Where a session stands among those of its user.
+type Place = (u64, u64);
+
+/// What is listed for a user, ended or not.
+fn listed(
+    users: &impl ReadableTable<(UserBytes, KeyBytes), (u64, u64)>,
+    user: &UserKey,
+) -> Result<Vec<(Place, [u8; SessionKey::LEN])>, Fault> {
+    let (first, last) = ([0; SessionKey::LEN], [u8::MAX; SessionKey::LEN]);
+    let mut found = Vec::new();
+    for entry in users.range((user.as_bytes(), &first)..=(user.as_bytes(), &last))? {
+        let (key, place) = entry?;
+        found.push((place.value(), *key.value().1));
+    }
+    Ok(found)
+}
+
+fn live(
+    version: Version,
+    record: &Record,
+    owner: Option<UserKey>,
+    now: Tick,
+    absolute: Tick,
+) -> Row {
+    let Lifetime { idle, .. } = record.lifetime;
     Row {
         state: State::Live { absolute },
         version,
-        until: now.after(lifetime.idle).min(absolute),
+        until: now.after(idle).min(absolute),
         filed: 0, // Set where the row is written.
-        payload: payload.clone(),
+        owner,
+        payload: record.payload.clone(),
     }
 }
 

@@ -6,20 +6,33 @@ use bytes::Bytes;
 use purlin_session_store::{Entry, ErrorKind, Lifetime, SessionKey, StoreError, Version};
 use redis::{Script, Value};
 
+use super::owned::Owned;
+
 pub(super) struct Scripts {
     pub(super) load: Script,
     pub(super) create: Script,
     pub(super) commit: Script,
     pub(super) delete: Script,
+    pub(super) mark: Script,
     pub(super) prepare: Script,
     pub(super) flip: Script,
     pub(super) promote: Script,
     pub(super) discard: Script,
+    pub(super) enlist: Script,
+    pub(super) relist: Script,
+    pub(super) list: Script,
+    pub(super) forget: Script,
 }
 
 macro_rules! script {
     ($name:literal) => {
         Script::new(concat!(include_str!("prelude.lua"), include_str!($name)))
+    };
+}
+
+macro_rules! list_script {
+    ($name:literal) => {
+        Script::new(concat!(include_str!("user.lua"), include_str!($name)))
     };
 }
 
@@ -30,10 +43,15 @@ impl Scripts {
             create: script!("create.lua"),
             commit: script!("commit.lua"),
             delete: script!("delete.lua"),
+            mark: script!("mark.lua"),
             prepare: script!("prepare.lua"),
             flip: script!("flip.lua"),
             promote: script!("promote.lua"),
             discard: script!("discard.lua"),
+            enlist: list_script!("enlist.lua"),
+            relist: list_script!("relist.lua"),
+            list: list_script!("list.lua"),
+            forget: list_script!("forget.lua"),
         }
     }
 }
@@ -43,7 +61,12 @@ impl Scripts {
 pub(super) enum Reply {
     /// There is no such row, or a script had nothing to do.
     Nothing,
-    Live(Entry),
+    Live {
+        entry: Entry,
+        owned: Option<Owned>,
+        /// Whether the script moved the idle deadline.
+        slid: bool,
+    },
     /// Rotated away.
     Rotated {
         /// The session as it was. Its time is what is left of the grace.
@@ -54,8 +77,17 @@ pub(super) enum Reply {
     Deleted,
     /// Prepared by a rotation from this key.
     Prepared(SessionKey),
-    /// The script did what it is for. The version after it, and what is left of the absolute time.
-    Done(Version, Option<Duration>),
+    /// The script did what it is for.
+    Done {
+        /// The version after it.
+        version: Version,
+        /// What is left of the absolute time.
+        absolute: Option<Duration>,
+        /// Whose it was.
+        owned: Option<Owned>,
+    },
+    /// Not done: the key was listed for its owner too long ago.
+    Stale,
 }
 
 impl Reply {
@@ -74,16 +106,22 @@ impl Reply {
         let version = || number(1).map(|number| Version(number.unsigned_abs()));
         let other =
             || SessionKey::from_bytes(bytes(5)?).ok_or_else(|| StoreError::new(ErrorKind::Corrupt));
+        let owned = || Owned::parse(bytes(6)?).map_err(|()| StoreError::new(ErrorKind::Corrupt));
         let entry = |remaining| {
             let payload = Bytes::copy_from_slice(bytes(4)?);
-            Ok(Entry::new(version()?, payload, remaining))
+            let user = owned()?.map(|owned| owned.user);
+            Ok(Entry::new(version()?, payload, remaining).with_owner(user))
         };
         match number(0)? {
             0 => Ok(Reply::Nothing),
             1 => {
                 let [idle, absolute] = [left(number(2)?), left(number(3)?)];
                 let or_ever = |left: Option<Duration>| left.unwrap_or(Duration::MAX);
-                entry(Lifetime::new(or_ever(idle), or_ever(absolute))).map(Reply::Live)
+                Ok(Reply::Live {
+                    entry: entry(Lifetime::new(or_ever(idle), or_ever(absolute)))?,
+                    owned: owned()?,
+                    slid: number(7)? == 1,
+                })
             }
             2 => {
                 let grace = left(number(2)?).unwrap_or(Duration::MAX);
@@ -96,13 +134,14 @@ impl Reply {
             3 => Ok(Reply::Deleted),
             4 => other().map(Reply::Prepared),
             5 => {
-                let absolute = if parts.len() > 3 {
-                    left(number(3)?)
-                } else {
-                    None
-                };
-                Ok(Reply::Done(version()?, absolute))
+                let told = parts.len() > 6;
+                Ok(Reply::Done {
+                    version: version()?,
+                    absolute: if told { left(number(3)?) } else { None },
+                    owned: if told { owned()? } else { None },
+                })
             }
+            6 => Ok(Reply::Stale),
             _ => Err(StoreError::new(ErrorKind::Corrupt)),
         }
     }
@@ -142,7 +181,7 @@ mod tests {
         for value in [
             Value::Nil,
             Value::Array(vec![]),
-            Value::Array(vec![Value::Int(6)]),
+            Value::Array(vec![Value::Int(7)]),
             Value::Array(vec![Value::Int(1), Value::Int(1)]),
             Value::Array(vec![Value::Int(4)]),
         ] {

@@ -2,9 +2,11 @@
 //!
 //! Each call of a store is atomic, so what two requests can do to each other is the order of their calls. A
 //! request loads the session and then takes two steps out of four; two requests of three steps have 20
-//! orders, and there are 256 pairs of them.
+//! orders, and there are 256 pairs of them. All of that is tried on a session that is nobody's, and with
+//! other steps on one that is a user's.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use purlin_core::Tick;
@@ -14,6 +16,7 @@ use crate::id::SessionKey;
 use crate::store::{
     CommitOutcome, CreateOutcome, Entry, RotateOutcome, SessionStore, Slide, Version,
 };
+use crate::user::{Owner, UserKey};
 
 /// What a request does after it has loaded the session.
 #[derive(Clone, Copy, Debug)]
@@ -23,36 +26,43 @@ enum Step {
     Commit,
     Rotate,
     Delete,
+    /// Another session of the same user, as from another device.
+    Login,
+    /// Ends all sessions of the user.
+    Revoke,
 }
 
-const STEPS: [Step; 4] = [Step::Load, Step::Commit, Step::Rotate, Step::Delete];
+const NOBODYS: [Step; 4] = [Step::Load, Step::Commit, Step::Rotate, Step::Delete];
+const A_USERS: [Step; 4] = [Step::Commit, Step::Rotate, Step::Login, Step::Revoke];
 /// Three steps of the first request and three of the second, as bits.
 const ORDERS: u32 = 1 << 6;
 
 pub(super) async fn check<S: Subject>(subject: &S, report: &mut Report) -> Result<(), Violation> {
-    for first in scripts() {
-        for second in scripts() {
-            for order in (0..ORDERS).filter(|order| order.count_ones() == 3) {
-                Trial::run(subject, [&first, &second], order, report)
-                    .await
-                    .map_err(|violation| Violation {
-                        detail: format!(
-                            "{} in order {order:06b} of {first:?} and {second:?}",
-                            violation.detail
-                        ),
-                        ..violation
-                    })?;
-                report.interleavings += 1;
+    for (steps, owned) in [(NOBODYS, false), (A_USERS, true)] {
+        for first in scripts(steps) {
+            for second in scripts(steps) {
+                for order in (0..ORDERS).filter(|order| order.count_ones() == 3) {
+                    Trial::run(subject, [&first, &second], order, owned, report)
+                        .await
+                        .map_err(|violation| Violation {
+                            detail: format!(
+                                "{} in order {order:06b} of {first:?} and {second:?}",
+                                violation.detail
+                            ),
+                            ..violation
+                        })?;
+                    report.interleavings += 1;
+                }
             }
         }
     }
     Ok(())
 }
 
-fn scripts() -> impl Iterator<Item = [Step; 3]> {
-    STEPS
+fn scripts(steps: [Step; 4]) -> impl Iterator<Item = [Step; 3]> {
+    steps
         .into_iter()
-        .flat_map(|second| STEPS.map(|third| [Step::Load, second, third]))
+        .flat_map(move |second| steps.map(|third| [Step::Load, second, third]))
 }
 
 /// Nothing expires within a trial.
@@ -70,6 +80,8 @@ struct Trial<'a, S: Subject> {
     acknowledged: Vec<u8>,
     next_mark: u8,
     deleted: bool,
+    /// Whose session it is, if it is somebody's. Each trial has a user of its own.
+    user: Option<UserKey>,
 }
 
 /// What a request knows.
@@ -84,15 +96,18 @@ impl<S: Subject> Trial<'_, S> {
         subject: &S,
         scripts: [&[Step; 3]; 2],
         order: u32,
+        owned: bool,
         report: &mut Report,
     ) -> Result<(), Violation> {
         let key = new_key()?;
+        let user = owned.then(|| UserKey::of(key.as_bytes()));
+        let first = record("", LONG, LONG).with_owner(owner(user));
         let mut model = Model::new(subject.retention());
-        let created = answered(subject.store().create(&key, record("", LONG, LONG)).await)?;
+        let created = answered(subject.store().create(&key, first.clone()).await)?;
         expect(
             "a new key is free",
             created,
-            model.create(Tick::ZERO, &key, record("", LONG, LONG)),
+            model.create(Tick::ZERO, &key, first),
         )?;
         expect(
             "the first version is 1",
@@ -113,6 +128,7 @@ impl<S: Subject> Trial<'_, S> {
             acknowledged: Vec::new(),
             next_mark: b'a',
             deleted: false,
+            user,
         };
         let mut remaining = scripts.map(|script| script.iter());
         for turn in 0..6 {
@@ -187,7 +203,8 @@ impl<S: Subject> Trial<'_, S> {
                     RotateOutcome::Conflict(entry) => self.learn(who, entry),
                     RotateOutcome::Superseded(_)
                     | RotateOutcome::Gone
-                    | RotateOutcome::Collision => {}
+                    | RotateOutcome::Collision
+                    | RotateOutcome::AtCap => {}
                 }
             }
             Step::Delete => {
@@ -198,6 +215,27 @@ impl<S: Subject> Trial<'_, S> {
                     self.model.delete(Tick::ZERO, &key),
                 )?;
                 self.deleted |= answer;
+            }
+            Step::Login => {
+                let new = new_key()?;
+                let write = record("login", LONG, LONG).with_owner(owner(self.user));
+                let answer = answered(store.create(&new, write.clone()).await)?;
+                expect(
+                    "a new key is free",
+                    answer,
+                    self.model.create(Tick::ZERO, &new, write),
+                )?;
+                self.keys.push(new);
+            }
+            Step::Revoke => {
+                if let Some(user) = self.user {
+                    let answer = answered(store.revoke_user(&user, None).await)?;
+                    expect(
+                        "a revocation says how many sessions it ended",
+                        answer,
+                        self.model.revoke_user(Tick::ZERO, &user, None),
+                    )?;
+                }
             }
         }
         Ok(())
@@ -220,6 +258,9 @@ impl<S: Subject> Trial<'_, S> {
 
     /// What must hold at the end of every order, said without the model.
     async fn check_end(mut self) -> Result<(), Violation> {
+        if let Some(user) = self.user {
+            return self.check_user(user).await;
+        }
         let store = self.subject.store();
         let mut live = Vec::new();
         for key in &self.keys {
@@ -255,9 +296,60 @@ impl<S: Subject> Trial<'_, S> {
     }
 }
 
+impl<S: Subject> Trial<'_, S> {
+    /// What must hold at the end of every order on a user's sessions.
+    async fn check_user(mut self, user: UserKey) -> Result<(), Violation> {
+        let store = self.subject.store();
+        let listed = answered(store.by_user(&user).await)?;
+        expect(
+            "a user's list has what lives and nothing else",
+            BTreeSet::from_iter(listed.clone()),
+            BTreeSet::from_iter(self.model.by_user(Tick::ZERO, &user)),
+        )?;
+        let entries = answered(store.load_many(&self.keys).await)?;
+        for (key, entry) in self.keys.iter().zip(entries) {
+            let promised = self.model.load(Tick::ZERO, key, Slide::No);
+            expect(
+                "load answers with what is there",
+                timeless(entry.clone()),
+                timeless(promised),
+            )?;
+            let lives = entry.is_some_and(|entry| entry.superseded_by.is_none());
+            expect(
+                "a session that can be loaded is listed",
+                listed.contains(key),
+                lives,
+            )?;
+        }
+        let ended = answered(store.revoke_user(&user, None).await)?;
+        expect(
+            "a revocation ends what is listed",
+            ended,
+            self.model.revoke_user(Tick::ZERO, &user, None),
+        )?;
+        let left = answered(store.load_many(&self.keys).await)?;
+        expect(
+            "after a revocation nothing of the user's is left",
+            left.iter().flatten().count(),
+            0,
+        )
+    }
+}
+
+fn owner(user: Option<UserKey>) -> Owner {
+    user.map_or(Owner::Unchanged, |user| Owner::User { user, cap: None })
+}
+
 /// An entry without its times, which differ between a server and a model.
-fn timeless(entry: Option<Entry>) -> Option<(Version, Bytes, Option<SessionKey>)> {
-    entry.map(|entry| (entry.version, entry.payload, entry.superseded_by))
+fn timeless(entry: Option<Entry>) -> Option<(Version, Bytes, Option<SessionKey>, Option<UserKey>)> {
+    entry.map(|entry| {
+        (
+            entry.version,
+            entry.payload,
+            entry.superseded_by,
+            entry.owner,
+        )
+    })
 }
 
 fn timeless_commit(outcome: &CommitOutcome) -> String {
@@ -275,6 +367,7 @@ fn timeless_rotate(outcome: &RotateOutcome) -> String {
         RotateOutcome::Rotated(_)
         | RotateOutcome::Superseded(_)
         | RotateOutcome::Gone
-        | RotateOutcome::Collision => format!("{outcome:?}"),
+        | RotateOutcome::Collision
+        | RotateOutcome::AtCap => format!("{outcome:?}"),
     }
 }

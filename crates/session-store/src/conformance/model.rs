@@ -1,7 +1,7 @@
 //! The contract as a program.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use purlin_core::Tick;
@@ -10,13 +10,17 @@ use crate::id::SessionKey;
 use crate::store::{
     CommitOutcome, CreateOutcome, Entry, Lifetime, Record, RotateOutcome, Slide, Version,
 };
+use crate::user::{Cap, Owner, UserKey, WhenFull};
 
 /// The plainest store that keeps the contract: one map, no limits, no concurrency, and the time as an
 /// argument. It is what stores are compared with, and the place to look up what a call means.
 #[derive(Clone, Debug)]
 pub struct Model {
     slots: BTreeMap<SessionKey, Slot>,
+    /// Every key that was a user's once.
+    users: BTreeMap<UserKey, BTreeSet<SessionKey>>,
     retention: Duration,
+    next_age: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -26,6 +30,9 @@ enum Slot {
         version: Version,
         idle_until: Tick,
         absolute_until: Tick,
+        owner: Option<UserKey>,
+        /// The absolute deadline and the moment at which it became its owner's, as a number that grows.
+        age: (Tick, u64),
     },
     Rotated {
         payload: Bytes,
@@ -33,6 +40,7 @@ enum Slot {
         grace_until: Tick,
         by: SessionKey,
         until: Tick,
+        owner: Option<UserKey>,
     },
     Dead {
         until: Tick,
@@ -47,7 +55,9 @@ impl Model {
     pub fn new(retention: Duration) -> Self {
         Model {
             slots: BTreeMap::new(),
+            users: BTreeMap::new(),
             retention,
+            next_age: 0,
         }
     }
 
@@ -56,9 +66,14 @@ impl Model {
         if self.find(now, key).is_some() {
             return CreateOutcome::Collision;
         }
+        if !self.make_way(now, record.owner, None) {
+            return CreateOutcome::AtCap;
+        }
         let absolute_until = now.after(record.lifetime.absolute);
         let idle_until = now.after(record.lifetime.idle).min(absolute_until);
         let version = Version::FIRST;
+        let age = (absolute_until, self.tell_age());
+        self.note(record.owner.after(None), key);
         self.slots.insert(
             *key,
             Slot::Live {
@@ -66,6 +81,8 @@ impl Model {
                 version,
                 idle_until,
                 absolute_until,
+                owner: record.owner.after(None),
+                age,
             },
         );
         CreateOutcome::Created(version)
@@ -92,10 +109,12 @@ impl Model {
                 version,
                 grace_until,
                 by,
+                owner,
                 ..
             } if now < *grace_until => {
                 let left = left(now, *grace_until);
-                let entry = Entry::new(*version, payload.clone(), Lifetime::new(left, left));
+                let entry = Entry::new(*version, payload.clone(), Lifetime::new(left, left))
+                    .with_owner(*owner);
                 let next = *by;
                 Some(entry.with_successor(self.follow(now, next)?))
             }
@@ -117,6 +136,7 @@ impl Model {
                 version,
                 idle_until,
                 absolute_until,
+                ..
             }) if *version == expected => {
                 *payload = record.payload;
                 *version = version.next();
@@ -156,7 +176,11 @@ impl Model {
                 version,
                 idle_until,
                 absolute_until,
-            }) if version == expected => (payload, version, idle_until, absolute_until),
+                owner,
+                age,
+            }) if version == expected => {
+                (payload, version, idle_until, absolute_until, (owner, age))
+            }
             Some(Slot::Live { .. }) => {
                 return self
                     .live_entry(now, old)
@@ -172,7 +196,10 @@ impl Model {
         if self.find(now, new).is_some() {
             return RotateOutcome::Collision;
         }
-        let (payload, version, idle_until, absolute_until) = moved;
+        let (payload, version, idle_until, absolute_until, (was, age)) = moved;
+        if !self.make_way(now, record.owner, was) {
+            return RotateOutcome::AtCap;
+        }
         let grace_until = now.after(grace.min(retention)).min(idle_until);
         let until = now.after(retention);
         self.slots.insert(
@@ -183,12 +210,20 @@ impl Model {
                 grace_until,
                 by: *new,
                 until,
+                owner: was,
             },
         );
 
         let absolute_until = now.after(record.lifetime.absolute).min(absolute_until);
         let idle_until = now.after(record.lifetime.idle).min(absolute_until);
         let version = version.next();
+        let owner = record.owner.after(was);
+        let age = if owner == was {
+            age
+        } else {
+            (absolute_until, self.tell_age())
+        };
+        self.note(owner, new);
         self.slots.insert(
             *new,
             Slot::Live {
@@ -196,6 +231,8 @@ impl Model {
                 version,
                 idle_until,
                 absolute_until,
+                owner,
+                age,
             },
         );
         RotateOutcome::Rotated(version)
@@ -223,6 +260,68 @@ impl Model {
             },
         );
         true
+    }
+
+    /// See [`SessionStore::by_user`](crate::SessionStore::by_user). Oldest first.
+    pub fn by_user(&self, now: Tick, user: &UserKey) -> Vec<SessionKey> {
+        let mut owned: Vec<_> = self
+            .users
+            .get(user)
+            .into_iter()
+            .flatten()
+            .filter_map(|key| match self.slots.get(key)? {
+                Slot::Live {
+                    owner,
+                    age,
+                    idle_until,
+                    ..
+                } if *owner == Some(*user) && now < *idle_until => Some((*age, *key)),
+                Slot::Live { .. } | Slot::Rotated { .. } | Slot::Dead { .. } => None,
+            })
+            .collect();
+        owned.sort_unstable();
+        owned.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// See [`SessionStore::revoke_user`](crate::SessionStore::revoke_user).
+    pub fn revoke_user(&mut self, now: Tick, user: &UserKey, except: Option<&SessionKey>) -> usize {
+        let spared = except.and_then(|key| {
+            let entry = self.load(now, key, Slide::No)?;
+            Some(entry.superseded_by.unwrap_or(*key))
+        });
+        let mut doomed = self.by_user(now, user);
+        doomed.retain(|key| Some(*key) != spared);
+        doomed.iter().filter(|key| self.delete(now, key)).count()
+    }
+
+    /// Whether an owner may have one more session, which was this user's before.
+    fn make_way(&mut self, now: Tick, owner: Owner, was: Option<UserKey>) -> bool {
+        let (Owner::User { user, .. }, Some(cap)) = (owner, owner.cap_for(was)) else {
+            return true;
+        };
+        let present = self.by_user(now, &user);
+        let Cap { when_full, .. } = cap;
+        if present.len() < cap.limit() {
+            return true;
+        }
+        if when_full == WhenFull::Reject {
+            return false;
+        }
+        for key in &present[..present.len() + 1 - cap.limit()] {
+            self.delete(now, key);
+        }
+        true
+    }
+
+    fn note(&mut self, user: Option<UserKey>, key: &SessionKey) {
+        if let Some(user) = user {
+            self.users.entry(user).or_default().insert(*key);
+        }
+    }
+
+    fn tell_age(&mut self) -> u64 {
+        self.next_age += 1;
+        self.next_age
     }
 
     /// What is known of a key: nothing, once its session has expired or it has been remembered long enough.
@@ -256,9 +355,11 @@ impl Model {
                 version,
                 idle_until,
                 absolute_until,
+                owner,
+                ..
             } => {
                 let remaining = Lifetime::new(left(now, *idle_until), left(now, *absolute_until));
-                Some(Entry::new(*version, payload.clone(), remaining))
+                Some(Entry::new(*version, payload.clone(), remaining).with_owner(*owner))
             }
             Slot::Rotated { .. } | Slot::Dead { .. } => None,
         }

@@ -7,9 +7,10 @@ use purlin_core::sync::Mutex;
 use purlin_core::sync::atomic::AtomicUsize;
 use purlin_core::{Clock, SystemClock};
 
-use super::MemoryStore;
 use super::shard::Shard;
 use super::usage::Usage;
+use super::users::Users;
+use super::{Books, MemoryStore};
 
 /// The limits of a [`MemoryStore`].
 #[derive(Clone, Debug)]
@@ -99,7 +100,10 @@ impl<C: Clock> Builder<C> {
         let n_shards = self.n_shards.clamp(1, 4096).next_power_of_two();
         MemoryStore {
             shards: (0..n_shards).map(|_| Mutex::new(Shard::new(now))).collect(),
-            usage: Usage::new(self.max_entries, self.max_bytes),
+            books: Books {
+                usage: Usage::new(self.max_entries, self.max_bytes),
+                users: Users::new(n_shards),
+            },
             max_payload: self.max_payload,
             retention: self.retention,
             next_swept: AtomicUsize::new(0),

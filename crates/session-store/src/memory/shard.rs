@@ -5,22 +5,47 @@ use core::time::Duration;
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use purlin_core::{MapHasher, Tick};
+use purlin_core::{MapHasher, Rng, Tick};
 use purlin_timer_wheel::{TimerId, Wheel};
 
-use super::usage::{ENTRY_BYTES, Usage};
+use super::Books;
+use super::usage::ENTRY_BYTES;
+use super::users::OWNED_BYTES;
 use crate::id::SessionKey;
 use crate::store::{Entry, Lifetime, Slide, Swept, Version};
+use crate::user::UserKey;
 
 pub(super) struct Shard {
     table: HashMap<SessionKey, Slot, MapHasher>,
     /// One timer a slot, in seconds. It may be earlier than the slot's next change, since using a session
     /// does not move it; it is set again when it fires. It is later by less than a second.
-    wheel: Wheel<SessionKey>,
+    wheel: Wheel<Timer>,
+    /// The timers of the live sessions that are nobody's, in no order: one of them can be picked at random.
+    strangers: Vec<TimerId>,
+    rng: Rng,
     /// The latest tick seen. A clock that steps back is held here, so that nothing expired is seen alive
     /// again.
     latest: Tick,
     pub(super) counts: Counts,
+}
+
+/// A slot's timer.
+struct Timer {
+    key: SessionKey,
+    /// Where it is among the strangers.
+    stranger: u32,
+}
+
+impl Timer {
+    /// It is not among the strangers.
+    const NO_STRANGER: u32 = u32::MAX;
+
+    fn of_no_stranger(key: SessionKey) -> Self {
+        Timer {
+            key,
+            stranger: Timer::NO_STRANGER,
+        }
+    }
 }
 
 /// What is known of a key.
@@ -38,6 +63,8 @@ pub(super) enum State {
         version: Version,
         /// Not before the slot's `until`.
         absolute: Tick,
+        /// Whose it is. Boxed, as most sessions are nobody's where memory is short.
+        owner: Option<Box<UserKey>>,
     },
     /// Rotated away. Boxed, as few sessions are at any time.
     Superseded(Box<Superseded>),
@@ -53,6 +80,7 @@ pub(super) struct Superseded {
     /// Not after the slot's `until`.
     pub(super) grace_until: Tick,
     pub(super) by: SessionKey,
+    owner: Option<Box<UserKey>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -63,6 +91,7 @@ pub(super) struct Counts {
     pub(super) rotated: u64,
     pub(super) deleted: u64,
     pub(super) expired: u64,
+    pub(super) evicted: u64,
 }
 
 impl Shard {
@@ -70,6 +99,9 @@ impl Shard {
         Shard {
             table: HashMap::default(),
             wheel: Wheel::new(second_before(now)),
+            strangers: Vec::new(),
+            // Whoever knew what it picks could keep a session of theirs alive a little longer, at best.
+            rng: Rng::from_seed(now.as_nanos()),
             latest: now,
             counts: Counts::default(),
         }
@@ -87,8 +119,14 @@ impl Shard {
     }
 
     /// Fills a slot that `find` does not find. Its room has been reserved.
-    pub(super) fn insert(&mut self, key: SessionKey, state: State, until: Tick, usage: &Usage) {
-        let timer = self.wheel.insert(second_after(until), key);
+    pub(super) fn insert(&mut self, key: SessionKey, state: State, until: Tick, books: &Books) {
+        let is_stranger = state.is_strangers();
+        let timer = self
+            .wheel
+            .insert(second_after(until), Timer::of_no_stranger(key));
+        if is_stranger {
+            self.add_stranger(timer);
+        }
         if let Some(expired) = self.table.insert(
             key,
             Slot {
@@ -97,9 +135,87 @@ impl Shard {
                 timer,
             },
         ) {
-            self.wheel.cancel(expired.timer);
-            self.account_for(&expired, usage);
+            self.cancel(expired.timer);
+            self.account_for(&key, &expired, books);
         }
+    }
+
+    /// Ends a session that is nobody's, and says whether there was one. Of a few at random it is the one that
+    /// would have ended first, so whoever makes many such sessions loses most.
+    pub(super) fn evict_stranger(&mut self, spared: &SessionKey, books: &Books) -> bool {
+        let mut first: Option<(Tick, SessionKey)> = None;
+        if self.strangers.is_empty() {
+            return false;
+        }
+        for _ in 0..STRANGERS_SEEN {
+            let timer = self.strangers[self.rng.below(self.strangers.len() as u64) as usize];
+            let key = self.wheel.get(timer).map(|timer| timer.key);
+            let seen = key.and_then(|key| Some((self.table.get(&key)?.until, key)));
+            let seen = seen.filter(|(_, key)| key != spared);
+            first = match (first, seen) {
+                (Some(first), Some(seen)) => Some(first.min(seen)),
+                (first, seen) => first.or(seen),
+            };
+        }
+        let Some(slot) = first.and_then(|(_, key)| self.table.remove(&key)) else {
+            return false;
+        };
+        self.cancel(slot.timer);
+        books.usage.release(1, slot.state.cost());
+        self.counts.evicted += 1;
+        true
+    }
+
+    /// Notes that the live session of a slot is no more, or somebody's.
+    pub(super) fn forget_stranger(&mut self, key: &SessionKey) {
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
+        if let Some(timer) = self.wheel.get_mut(slot.timer) {
+            let idx = replace(&mut timer.stranger, Timer::NO_STRANGER);
+            self.remove_stranger(idx);
+        }
+    }
+
+    fn add_stranger(&mut self, id: TimerId) {
+        // A wheel has fewer timers than that.
+        let Ok(idx) = u32::try_from(self.strangers.len()) else {
+            return;
+        };
+        if let Some(timer) = self.wheel.get_mut(id) {
+            timer.stranger = idx;
+            self.strangers.push(id);
+        }
+    }
+
+    fn remove_stranger(&mut self, idx: u32) {
+        if idx == Timer::NO_STRANGER {
+            return;
+        }
+        self.strangers.swap_remove(idx as usize);
+        if let Some(moved) = self.strangers.get(idx as usize) {
+            if let Some(timer) = self.wheel.get_mut(*moved) {
+                timer.stranger = idx;
+            }
+        }
+    }
+
+    fn cancel(&mut self, timer: TimerId) {
+        if let Some(timer) = self.wheel.cancel(timer) {
+            self.remove_stranger(timer.stranger);
+        }
+    }
+
+    /// Frees the slot of a key if it is as good as empty. Whether it was.
+    pub(super) fn free_expired(&mut self, key: &SessionKey, now: Tick, books: &Books) -> bool {
+        if self.table.get(key).is_none_or(|slot| now < slot.until) {
+            return false;
+        }
+        if let Some(slot) = self.table.remove(key) {
+            self.cancel(slot.timer);
+            self.account_for(key, &slot, books);
+        }
+        true
     }
 
     /// Turns a live session into one that was rotated away. The room for it has been reserved.
@@ -115,7 +231,10 @@ impl Shard {
             return;
         };
         let State::Live {
-            payload, version, ..
+            payload,
+            version,
+            owner,
+            ..
         } = &mut slot.state
         else {
             return;
@@ -123,15 +242,17 @@ impl Shard {
         // As a key is remembered for the same time after each rotation, the slots between this one and the
         // session's present one outlast it.
         let grace_until = now.after(grace.min(retention)).min(slot.until);
-        let (payload, version) = (core::mem::take(payload), *version);
+        let (payload, version, owner) = (core::mem::take(payload), *version, owner.take());
         slot.state = State::Superseded(Box::new(Superseded {
             payload,
             version,
             grace_until,
             by,
+            owner,
         }));
         slot.until = now.after(retention);
         self.wheel.reschedule(slot.timer, second_after(grace_until));
+        self.forget_stranger(key);
     }
 
     /// Brings a slot's timer forward, if the slot's next change is now earlier.
@@ -146,21 +267,32 @@ impl Shard {
     }
 
     /// Frees what has expired, with at most `budget` units of work; and how many it took.
-    pub(super) fn expire(&mut self, now: Tick, budget: usize, usage: &Usage) -> (Swept, usize) {
+    pub(super) fn expire(&mut self, now: Tick, budget: usize, books: &Books) -> (Swept, usize) {
         let mut due = Vec::new();
         let advance = self
             .wheel
-            .advance(second_before(now), budget, |key| due.push(key));
+            .advance(second_before(now), budget, |timer| due.push(timer));
+        // From the highest place down, so that what is moved to a place that has become free has not fired.
+        let mut places: Vec<u32> = due.iter().map(|timer| timer.stranger).collect();
+        places.sort_unstable_by(|a, b| b.cmp(a));
+        places.into_iter().for_each(|idx| self.remove_stranger(idx));
         let mut removed = 0;
-        for key in due {
+        for Timer { key, .. } in due {
             let Some(slot) = self.table.get_mut(&key) else {
                 continue;
             };
             if now < slot.until {
-                usage.release(0, slot.drop_outlived_payload(now));
-                slot.timer = self.wheel.insert(second_after(slot.until), key);
+                books.usage.release(0, slot.drop_outlived_payload(now));
+                let is_stranger = slot.state.is_strangers();
+                let timer = self
+                    .wheel
+                    .insert(second_after(slot.until), Timer::of_no_stranger(key));
+                slot.timer = timer;
+                if is_stranger {
+                    self.add_stranger(timer);
+                }
             } else if let Some(slot) = self.table.remove(&key) {
-                self.account_for(&slot, usage);
+                self.account_for(&key, &slot, books);
                 removed += 1;
             }
         }
@@ -174,10 +306,13 @@ impl Shard {
     }
 
     /// Gives back what a slot that was removed took.
-    fn account_for(&mut self, slot: &Slot, usage: &Usage) {
-        usage.release(1, slot.state.cost());
-        if let State::Live { .. } = slot.state {
+    fn account_for(&mut self, key: &SessionKey, slot: &Slot, books: &Books) {
+        books.usage.release(1, slot.state.cost());
+        if let State::Live { owner, .. } = &slot.state {
             self.counts.expired += 1;
+            if let Some(user) = owner {
+                books.users.remove(user, key);
+            }
         }
     }
 }
@@ -189,12 +324,14 @@ impl Slot {
             payload,
             version,
             absolute,
+            owner,
         } = &self.state
         else {
             return None;
         };
         let remaining = Lifetime::new(remaining(now, self.until), remaining(now, *absolute));
-        Some(Entry::new(*version, payload.clone(), remaining))
+        let owner = owner.as_deref().copied();
+        Some(Entry::new(*version, payload.clone(), remaining).with_owner(owner))
     }
 
     /// Moves a live session's idle deadline out, as [`Slide`] says. The timer stays: it notices when it
@@ -210,11 +347,19 @@ impl Slot {
         }
     }
 
-    /// Turns the slot into a tombstone until a tick, and returns how many bytes that frees.
-    pub(super) fn bury(&mut self, until: Tick) -> usize {
+    /// Turns the slot of this key, which is live, into a tombstone until a tick.
+    pub(super) fn bury(&mut self, key: &SessionKey, until: Tick, books: &Books) {
         self.until = until;
         let buried = replace(&mut self.state, State::Tombstone);
-        buried.cost() - State::Tombstone.cost()
+        books
+            .usage
+            .release(0, buried.cost() - State::Tombstone.cost());
+        if let State::Live {
+            owner: Some(user), ..
+        } = buried
+        {
+            books.users.remove(&user, key);
+        }
     }
 
     /// Drops the payload of a session whose grace is over, and returns how many bytes that frees.
@@ -232,15 +377,26 @@ impl State {
     /// What a rotated session takes beside what it took when it was live.
     pub(super) const SUPERSEDED_BYTES: usize = size_of::<Superseded>();
 
+    /// Whether this is a live session that is nobody's.
+    fn is_strangers(&self) -> bool {
+        matches!(self, State::Live { owner: None, .. })
+    }
+
     /// What an entry in this state counts.
     pub(super) fn cost(&self) -> usize {
         ENTRY_BYTES
             + match self {
-                State::Live { payload, .. } => payload.len(),
-                State::Superseded(old) => State::SUPERSEDED_BYTES + old.payload.len(),
+                State::Live { payload, owner, .. } => payload.len() + owned_bytes(owner),
+                State::Superseded(old) => {
+                    State::SUPERSEDED_BYTES + old.payload.len() + owned_bytes(&old.owner)
+                }
                 State::Tombstone => 0,
             }
     }
+}
+
+fn owned_bytes(owner: &Option<Box<UserKey>>) -> usize {
+    owner.as_ref().map_or(0, |_| OWNED_BYTES)
 }
 
 impl Superseded {
@@ -252,6 +408,7 @@ impl Superseded {
             self.payload.clone(),
             Lifetime::new(left, left),
         )
+        .with_owner(self.owner.as_deref().copied())
     }
 }
 
@@ -263,6 +420,7 @@ impl Counts {
         self.rotated += other.rotated;
         self.deleted += other.deleted;
         self.expired += other.expired;
+        self.evicted += other.evicted;
     }
 }
 
@@ -274,6 +432,9 @@ fn remaining(now: Tick, deadline: Tick) -> Duration {
         deadline.since(now)
     }
 }
+
+/// How many sessions that are nobody's are looked at to end one of them.
+const STRANGERS_SEEN: usize = 5;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -333,6 +494,71 @@ mod tests {
                 assert_eq!(shard.table.len(), shard.wheel.len());
             }
             clock.advance(Duration::from_secs(60));
+        }
+    }
+
+    /// The list of a user and the table say the same, whatever happens to the sessions.
+    #[test]
+    fn a_session_is_listed_exactly_while_its_slot_is_there() {
+        use crate::user::{Cap, Owner, UserKey};
+        let clock = ManualClock::new();
+        let store = MemoryStore::builder().clock(clock.clone()).build();
+        let mut rng = purlin_core::Rng::from_seed(7);
+        for step in 0..3_000 {
+            let [k, other] = [rng.below(40), rng.below(40)].map(|k| key(k as u8));
+            let cap = rng.chance(0.5).then_some(Cap::evict_oldest(5));
+            let owner = match rng.below(5) {
+                0 => Owner::Unchanged,
+                1 => Owner::Nobody,
+                user => Owner::User {
+                    user: UserKey::of(user.to_le_bytes()),
+                    cap,
+                },
+            };
+            let lifetime = Lifetime::new(Duration::from_secs(rng.below(400)), Duration::MAX);
+            let record = Record::new("x", lifetime).with_owner(owner);
+            let version = run(store.load(&k, Slide::No))
+                .unwrap()
+                .map_or(Version::FIRST, |entry| entry.version);
+            match rng.below(4) {
+                0 => drop(run(store.create(&k, record))),
+                1 => drop(run(store.rotate(
+                    &k,
+                    &other,
+                    version,
+                    record,
+                    Duration::ZERO,
+                ))),
+                2 => drop(run(store.delete(&k))),
+                _ => clock.advance(Duration::from_secs(rng.below(60))),
+            }
+            let live_and_owned: usize = store
+                .shards
+                .iter()
+                .map(|shard| {
+                    let shard = shard.lock();
+                    let owned = shard
+                        .table
+                        .values()
+                        .filter(|slot| matches!(slot.state, State::Live { owner: Some(_), .. }));
+                    owned.count()
+                })
+                .sum();
+            for shard in &store.shards {
+                let shard = shard.lock();
+                let is_stranger = |slot: &&Slot| slot.state.is_strangers();
+                let strangers = shard.table.values().filter(is_stranger).count();
+                assert_eq!(shard.strangers.len(), strangers, "step {step}");
+                for (idx, id) in shard.strangers.iter().enumerate() {
+                    assert_eq!(
+                        shard.wheel.get(*id).map(|timer| timer.stranger),
+                        Some(idx as u32)
+                    );
+                }
+            }
+            let (sessions, users) = store.books.users.count();
+            assert_eq!(sessions, live_and_owned, "step {step}");
+            assert!(users <= sessions);
         }
     }
 

@@ -22,6 +22,8 @@ pub struct Stats {
     pub deleted: u64,
     /// Sessions that expired, counted when their memory was freed.
     pub expired: u64,
+    /// Sessions that were nobody's and gave way to one that is somebody's.
+    pub evicted: u64,
     /// Calls refused because the store was full.
     pub refused: u64,
 }
@@ -59,6 +61,10 @@ impl Meter for Stats {
         each(Reading::counter(
             "purlin_session_store_expired_total",
             self.expired,
+        ));
+        each(Reading::counter(
+            "purlin_session_store_evicted_total",
+            self.evicted,
         ));
         each(Reading::counter(
             "purlin_session_store_refused_total",

@@ -8,7 +8,8 @@ use super::shard::Slot;
 use crate::id::SessionKey;
 
 /// A table's place for an entry (at the table's worst, after it has just grown, twice this is allocated), and
-/// the entry's timer: the key again, and 40 bytes of links.
+/// the entry's timer: the key again, and 40 bytes of links and of its place among the sessions that are
+/// nobody's.
 pub(super) const ENTRY_BYTES: usize =
     size_of::<(SessionKey, Slot)>() + size_of::<SessionKey>() + 40;
 

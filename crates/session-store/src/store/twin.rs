@@ -9,6 +9,7 @@ use crate::id::SessionKey;
 use crate::store::{
     CommitOutcome, CreateOutcome, Entry, Record, RotateOutcome, SessionStore, Slide, Swept, Version,
 };
+use crate::user::UserKey;
 
 /// A future behind a pointer.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -68,6 +69,25 @@ pub trait DynSessionStore: Send + Sync {
     /// See [`SessionStore::delete`].
     fn delete_dyn<'a>(&'a self, key: &'a SessionKey) -> BoxFuture<'a, Result<bool, StoreError>>;
 
+    /// See [`SessionStore::by_user`].
+    fn by_user_dyn<'a>(
+        &'a self,
+        user: &'a UserKey,
+    ) -> BoxFuture<'a, Result<Vec<SessionKey>, StoreError>>;
+
+    /// See [`SessionStore::revoke_user`].
+    fn revoke_user_dyn<'a>(
+        &'a self,
+        user: &'a UserKey,
+        except: Option<&'a SessionKey>,
+    ) -> BoxFuture<'a, Result<usize, StoreError>>;
+
+    /// See [`SessionStore::load_many`].
+    fn load_many_dyn<'a>(
+        &'a self,
+        keys: &'a [SessionKey],
+    ) -> BoxFuture<'a, Result<Vec<Option<Entry>>, StoreError>>;
+
     /// See [`SessionStore::sweep`].
     fn sweep_dyn(&self, budget: usize) -> BoxFuture<'_, Result<Swept, StoreError>>;
 }
@@ -121,6 +141,28 @@ impl<S: SessionStore> DynSessionStore for S {
         Box::pin(self.delete(key))
     }
 
+    fn by_user_dyn<'a>(
+        &'a self,
+        user: &'a UserKey,
+    ) -> BoxFuture<'a, Result<Vec<SessionKey>, StoreError>> {
+        Box::pin(self.by_user(user))
+    }
+
+    fn revoke_user_dyn<'a>(
+        &'a self,
+        user: &'a UserKey,
+        except: Option<&'a SessionKey>,
+    ) -> BoxFuture<'a, Result<usize, StoreError>> {
+        Box::pin(self.revoke_user(user, except))
+    }
+
+    fn load_many_dyn<'a>(
+        &'a self,
+        keys: &'a [SessionKey],
+    ) -> BoxFuture<'a, Result<Vec<Option<Entry>>, StoreError>> {
+        Box::pin(self.load_many(keys))
+    }
+
     fn sweep_dyn(&self, budget: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
         Box::pin(self.sweep(budget))
     }
@@ -161,6 +203,22 @@ impl SessionStore for dyn DynSessionStore + '_ {
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         self.delete_dyn(key).await
+    }
+
+    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
+        self.by_user_dyn(user).await
+    }
+
+    async fn revoke_user(
+        &self,
+        user: &UserKey,
+        except: Option<&SessionKey>,
+    ) -> Result<usize, StoreError> {
+        self.revoke_user_dyn(user, except).await
+    }
+
+    async fn load_many(&self, keys: &[SessionKey]) -> Result<Vec<Option<Entry>>, StoreError> {
+        self.load_many_dyn(keys).await
     }
 
     async fn sweep(&self, budget: usize) -> Result<Swept, StoreError> {

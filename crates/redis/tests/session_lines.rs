@@ -1,0 +1,265 @@
+//! What requests can rely on, line by line, over a Redis server that two processes share. The other stores have the
+//! same list.
+//!
+//! Two stores with a connection each stand for two processes, and take turns call by call; one test has two processes
+//! indeed, one of which is killed.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use purlin_redis::RedisSessionStore;
+use purlin_session_store::conformance::{Subject, lines};
+use purlin_session_store::{
+    CommitError, CommitOutcome, CreateOutcome, Entry, Login, Policy, Record, RotateOutcome,
+    Session, SessionId, SessionKey, SessionStore, Sessions, Slide, State, StoreError, Swept,
+    UserKey, Version,
+};
+use purlin_testkit::Redis;
+use redis::Value;
+use redis::aio::MultiplexedConnection;
+
+fn connect(url: &str) -> RedisSessionStore {
+    RedisSessionStore::builder()
+        .timeout(Duration::from_secs(10))
+        .connect(url)
+        .unwrap()
+}
+
+async fn raw(url: &str) -> MultiplexedConnection {
+    let client = redis::Client::open(url).unwrap();
+    // Without a limit on the answer: some of the commands wait on purpose.
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
+        .unwrap()
+}
+
+/// Two stores on one server, call by call in turns.
+struct InTurns {
+    stores: [RedisSessionStore; 2],
+    calls: AtomicUsize,
+}
+
+impl InTurns {
+    fn next(&self) -> &RedisSessionStore {
+        &self.stores[self.calls.fetch_add(1, Ordering::Relaxed) % 2]
+    }
+}
+
+impl SessionStore for InTurns {
+    async fn create(&self, key: &SessionKey, record: Record) -> Result<CreateOutcome, StoreError> {
+        self.next().create(key, record).await
+    }
+    async fn load(&self, key: &SessionKey, slide: Slide) -> Result<Option<Entry>, StoreError> {
+        self.next().load(key, slide).await
+    }
+    async fn touch(&self, key: &SessionKey, slide: Slide) -> Result<bool, StoreError> {
+        self.next().touch(key, slide).await
+    }
+    async fn commit(
+        &self,
+        key: &SessionKey,
+        expected: Version,
+        record: Record,
+    ) -> Result<CommitOutcome, StoreError> {
+        self.next().commit(key, expected, record).await
+    }
+    async fn rotate(
+        &self,
+        old: &SessionKey,
+        new: &SessionKey,
+        expected: Version,
+        record: Record,
+        grace: Duration,
+    ) -> Result<RotateOutcome, StoreError> {
+        self.next().rotate(old, new, expected, record, grace).await
+    }
+    async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        self.next().delete(key).await
+    }
+    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
+        self.next().by_user(user).await
+    }
+    async fn revoke_user(
+        &self,
+        user: &UserKey,
+        except: Option<&SessionKey>,
+    ) -> Result<usize, StoreError> {
+        self.next().revoke_user(user, except).await
+    }
+    async fn load_many(&self, keys: &[SessionKey]) -> Result<Vec<Option<Entry>>, StoreError> {
+        self.next().load_many(keys).await
+    }
+    async fn sweep(&self, budget: usize) -> Result<Swept, StoreError> {
+        self.next().sweep(budget).await
+    }
+}
+
+struct Shared {
+    store: InTurns,
+    clock: MultiplexedConnection,
+    _redis: Redis,
+}
+
+impl Shared {
+    async fn new() -> Self {
+        let redis = Redis::start().unwrap();
+        let url = redis.url();
+        Shared {
+            store: InTurns {
+                stores: [connect(&url), connect(&url)],
+                calls: AtomicUsize::new(0),
+            },
+            clock: raw(&url).await,
+            _redis: redis,
+        }
+    }
+}
+
+impl Subject for Shared {
+    type Store = InTurns;
+    fn store(&self) -> &InTurns {
+        &self.store
+    }
+    fn retention(&self) -> Duration {
+        Duration::from_secs(300)
+    }
+    fn unit(&self) -> Duration {
+        Duration::from_millis(150)
+    }
+    /// By the server's clock: it is told to wait so long for something that does not come.
+    async fn pass(&self, time: Duration) {
+        let mut wait = redis::cmd("BLPOP");
+        wait.arg("nothing").arg(time.as_secs_f64() + 0.005);
+        let waited: Value = wait.query_async(&mut self.clock.clone()).await.unwrap();
+        assert_eq!(waited, Value::Nil);
+    }
+}
+
+macro_rules! lines {
+    ($($name:ident: $($line:ident($($arg:expr),*)),+;)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            let shared = Shared::new().await;
+            $(lines::$line(&shared $(, $arg)*).await.unwrap();)+
+        }
+    )*};
+}
+lines! {
+    line_01_no_update_is_lost: no_update_is_lost(2), no_update_is_lost(32), no_update_is_lost(256);
+    line_02_a_counter_is_exact: a_counter_is_exact(2), a_counter_is_exact(32), a_counter_is_exact(256);
+    line_03_nothing_under_way_survives_a_logout: nothing_under_way_survives_a_logout();
+    line_04_an_id_works_at_every_moment_of_a_rotation: an_id_works_at_every_moment_of_a_rotation();
+    line_05_a_failed_request_changes_nothing: a_failed_request_changes_nothing();
+    line_09_nothing_moves_the_deadline_out: nothing_moves_the_deadline_out();
+    line_10_an_id_that_was_not_issued_is_never_adopted: an_id_that_was_not_issued_is_never_adopted();
+    line_11_a_user_sees_and_ends_their_sessions: a_user_sees_and_ends_their_sessions();
+    line_11_a_new_epoch_ends_all_sessions: a_new_epoch_ends_all_sessions();
+    line_12_a_user_has_no_more_sessions_than_allowed: a_user_has_no_more_sessions_than_allowed();
+    line_13_what_cannot_be_read_is_an_error_and_stays: what_cannot_be_read_is_an_error_and_stays();
+    asvs_7_5_what_needs_a_login_is_refused_without: what_needs_a_login_is_refused_without();
+}
+
+/// Names the server and the session of a child.
+const CHILD: &str = "PURLIN_SESSION_CHILD";
+
+/// Two processes count one field up and set fields of their own, and one of them is killed: nothing that either was
+/// told is stored is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn line_07_two_processes_lose_nothing_and_one_is_killed() {
+    if let Ok(told) = std::env::var(CHILD) {
+        return work(&told).await;
+    }
+    let redis = Redis::start().unwrap();
+    let sessions = Sessions::new(connect(&redis.url()), Policy::default());
+    let mut session = Session::absent();
+    session.login(Login::new("17"));
+    let _ = sessions.commit(&mut session).await.unwrap();
+    let id = session.id().unwrap().clone();
+    let mut children = [0, 1].map(|number| start(&redis.url(), &id, number));
+    let acknowledged: Vec<usize> = children
+        .iter_mut()
+        .enumerate()
+        .map(|(number, child)| {
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            let mut done = 0;
+            while done < 40 {
+                let line = lines
+                    .next()
+                    .expect("a child works until it is killed")
+                    .unwrap();
+                done += usize::from(line.ends_with("done"));
+            }
+            // The first in the midst of its work.
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let rest = lines.map(|line| usize::from(line.unwrap().ends_with("done")));
+            let done = done + rest.sum::<usize>();
+            assert!(done >= 40, "child {number}");
+            done
+        })
+        .collect();
+    let session = sessions.open(id).await.unwrap();
+    assert_eq!(session.user(), Some("17"));
+    let counted = session.get_bytes("count").unwrap().len();
+    let sum: usize = acknowledged.iter().sum();
+    // Each may have been killed between the commit and the word of it.
+    assert!(
+        (sum..=sum + 2).contains(&counted),
+        "{acknowledged:?} {counted}"
+    );
+    for (number, done) in acknowledged.iter().enumerate() {
+        let own = session.get_bytes(&format!("own {number}")).unwrap();
+        assert!(own.len() >= *done);
+    }
+}
+
+fn start(url: &str, id: &SessionId, number: usize) -> Child {
+    let secret: Vec<String> = id
+        .secret_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let name = "line_07_two_processes_lose_nothing_and_one_is_killed";
+    Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture", "--test-threads=1"])
+        .env(CHILD, format!("{number} {} {url}", secret.concat()))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Counts until it is killed.
+async fn work(told: &str) {
+    let [number, secret, url] = told.split(' ').collect::<Vec<_>>()[..] else {
+        panic!("{told}")
+    };
+    let bytes =
+        (0..SessionId::LEN).map(|i| u8::from_str_radix(&secret[2 * i..2 * i + 2], 16).unwrap());
+    let id = SessionId::from_secret_bytes(bytes.collect::<Vec<u8>>().try_into().unwrap());
+    let sessions = Sessions::new(connect(url), Policy::default());
+    let own = format!("own {number}");
+    let mut session = sessions.open(id).await.unwrap();
+    assert_eq!(session.state(), State::Clean);
+    for _ in 0..100_000 {
+        let updated = sessions.update(&mut session, |session| {
+            for name in ["count", &own] {
+                let present = session.get_bytes(name).unwrap_or_default();
+                session
+                    .set_bytes(name, [&present[..], b"x"].concat())
+                    .unwrap();
+            }
+        });
+        match updated.await {
+            // One write a line. The parent may be gone, and then so are we.
+            Ok(_) if std::io::stdout().write_all(b"\ndone\n").is_err() => return,
+            Ok(_) | Err(CommitError::Contended { .. } | CommitError::TooLarge { .. }) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
