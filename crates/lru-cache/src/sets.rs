@@ -119,7 +119,7 @@ impl<K, V> Sets<K, V> {
             pool: None,
             rules: Rules { arm, ways },
             expiry: Expiry::new(lifetimes.to_live, lifetimes.to_idle),
-            next_stamp: 0,
+            next_stamp: 1,
             hand: 0,
             rng: Rng::from_seed(seed),
             counts: Stats::default(),
@@ -501,7 +501,8 @@ impl<K, V> Sets<K, V> {
             return None;
         }
         let stamp = self.next_stamp;
-        self.next_stamp = stamp.wrapping_add(1);
+        // Zero is for those that nobody asks for.
+        self.next_stamp = stamp.wrapping_add(1).max(1);
         Some(Extra {
             weight,
             life,

@@ -206,3 +206,16 @@ fn what_is_taken_out_to_make_room_is_all_there_was() {
         sets.check();
     }
 }
+
+#[test]
+fn a_timer_finds_the_first_mortal_among_those_who_live_for_ever() {
+    let mut sets = sets(100, false, Policy::Adaptive);
+    put(&mut sets, 1, 1, None);
+    put(&mut sets, 2, 1, Some(5));
+    sets.check();
+    let mut gone = Evicted::new();
+    sets.observe(Tick::ZERO.after(Duration::from_millis(10)), &mut gone);
+    let keys: Vec<u32> = gone.iter().map(|eviction| eviction.key).collect();
+    assert_eq!((sets.len(), keys), (1, alloc::vec![2]));
+    sets.check();
+}
