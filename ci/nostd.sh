@@ -19,3 +19,15 @@ fi
 for crate in purlin-core purlin-timer-wheel purlin-hash-ring purlin-lru-cache; do
     step "$crate" "${build[@]}" -p "$crate" --no-default-features
 done
+
+# The ring also promises the browser: no clock, no thread, no entropy, with every feature (ring_r11).
+target=wasm32-unknown-unknown
+if [ ! -d "$(sysroot)/lib/rustlib/$target" ]; then
+    if ! command -v rustup >/dev/null; then
+        echo "Rust for $target is needed, and there is no rustup to install it with." >&2
+        exit 1
+    fi
+    step "install Rust for $target" rustup target add "$target"
+fi
+step "purlin-hash-ring for $target" cargo build --target "$target" -p purlin-hash-ring --no-default-features
+step "purlin-hash-ring for $target, all features" cargo build --target "$target" -p purlin-hash-ring --all-features

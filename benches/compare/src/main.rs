@@ -19,11 +19,11 @@ use lexopt::prelude::*;
 const USAGE: &str = "\
 usage: compare cache [--trace FILE]... [--rounds N] [--ops N]
        compare ring  [--nodes N]... [--only TEXT] [--rounds N] [--ops N]
-       compare session [--rounds N] [--ops N]
+       compare session [--only TEXT] [--rounds N] [--ops N]
 
   --trace FILE  also replay this access trace (u32 ids, little-endian, zstd or raw); may be repeated
   --nodes N     compare among N nodes (default 10, 100, 1000 and 10000); may be repeated
-  --only TEXT   only contenders whose name contains this
+  --only TEXT   only contenders (of session: tables) whose name contains this
   --rounds N    interleaved rounds of each timing (default 5)
   --ops N       operations a round and thread (default 2000000)";
 
@@ -60,7 +60,7 @@ fn run(task: &Task) -> Result<(), Box<dyn Error>> {
             ring::run(&task.nodes, &task.only, task.rounds, task.ops);
             Ok(())
         }
-        Comparison::Session => session::run(task.rounds, task.ops),
+        Comparison::Session => session::run(&task.only, task.rounds, task.ops),
     }
 }
 

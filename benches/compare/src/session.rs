@@ -13,17 +13,31 @@ mod rounds;
 
 use std::error::Error;
 
-/// Prints every table. Needs `redis-server` on the machine.
-pub(crate) fn run(rounds: usize, ops: usize) -> Result<(), Box<dyn Error>> {
+/// Prints the tables whose name contains `only`. Needs `redis-server` on the machine.
+pub(crate) fn run(only: &str, rounds: usize, ops: usize) -> Result<(), Box<dyn Error>> {
     println!(
         "A session holds {} fields, {} bytes as JSON. Ratios are to the first row.\n",
         document::fields().len(),
         document::json_len()
     );
-    races::print()?;
-    redis::print(rounds, ops / 40)?;
-    memory::print_speed(rounds, ops)?;
-    memory::print_bytes()?;
-    memory::print_sweep()?;
-    durable::print(rounds, ops / 1000)
+    let is_asked_for = |table: &str| table.contains(only);
+    if is_asked_for("races") {
+        races::print()?;
+    }
+    if is_asked_for("redis") {
+        redis::print(rounds, ops / 40)?;
+    }
+    if is_asked_for("memory") {
+        memory::print_speed(rounds, ops)?;
+    }
+    if is_asked_for("bytes") {
+        memory::print_bytes()?;
+    }
+    if is_asked_for("sweep") {
+        memory::print_sweep()?;
+    }
+    if is_asked_for("durable") {
+        durable::print(rounds, ops / 1000)?;
+    }
+    Ok(())
 }

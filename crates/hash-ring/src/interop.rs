@@ -20,41 +20,46 @@ use crate::points::{MAX_OWNERS, MAX_POINTS, Points, owner, point};
 
 mod hashes;
 mod md5;
+mod ranges;
+mod snapshot;
+
+pub use self::ranges::ForeignRanges;
 
 /// A hash of keys that another program offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[repr(u8)]
 pub enum ForeignHash {
     /// The first four bytes of MD5.
-    Md5,
+    Md5 = 1,
     /// Jenkins' one-at-a-time, libmemcached's default.
-    OneAtATime,
+    OneAtATime = 2,
     /// Fifteen bits of CRC-32: `crc` of libmemcached, `crc32` of twemproxy.
-    Crc32Short,
+    Crc32Short = 3,
     /// CRC-32: `crc32a` of twemproxy, `crc32` of HAProxy.
-    Crc32,
+    Crc32 = 4,
     /// `crc16` of twemproxy.
-    Crc16,
+    Crc16 = 5,
     /// `fnv1_64` of twemproxy.
-    Fnv1_64,
+    Fnv1_64 = 6,
     /// `fnv1a_64` of twemproxy, which is cut to 32 bits at each step.
-    Fnv1a64,
+    Fnv1a64 = 7,
     /// `fnv1_32` of twemproxy.
-    Fnv1_32,
+    Fnv1_32 = 8,
     /// `fnv1a_32` of twemproxy.
-    Fnv1a32,
+    Fnv1a32 = 9,
     /// `hsieh` of twemproxy.
-    Hsieh,
+    Hsieh = 10,
     /// `murmur` of twemproxy.
-    Murmur,
+    Murmur = 11,
     /// `jenkins` of twemproxy.
-    Jenkins,
+    Jenkins = 12,
     /// `sdbm` of HAProxy, its default.
-    Sdbm,
+    Sdbm = 13,
     /// `djb2` of HAProxy.
-    Djb2,
+    Djb2 = 14,
     /// `wt6` of HAProxy.
-    Wt6,
+    Wt6 = 15,
 }
 
 impl ForeignHash {
@@ -78,6 +83,27 @@ impl ForeignHash {
             ForeignHash::Wt6 => hashes::wt6(key),
         }
     }
+}
+
+impl ForeignHash {
+    /// In the order of their numbers in snapshots, which begin at 1.
+    const ALL: [ForeignHash; 15] = [
+        ForeignHash::Md5,
+        ForeignHash::OneAtATime,
+        ForeignHash::Crc32Short,
+        ForeignHash::Crc32,
+        ForeignHash::Crc16,
+        ForeignHash::Fnv1_64,
+        ForeignHash::Fnv1a64,
+        ForeignHash::Fnv1_32,
+        ForeignHash::Fnv1a32,
+        ForeignHash::Hsieh,
+        ForeignHash::Murmur,
+        ForeignHash::Jenkins,
+        ForeignHash::Sdbm,
+        ForeignHash::Djb2,
+        ForeignHash::Wt6,
+    ];
 }
 
 /// How libmemcached distributes keys: `MEMCACHED_BEHAVIOR_DISTRIBUTION` and its companions. A node's name is
@@ -141,6 +167,10 @@ impl Twemproxy {
 /// Replicas are the next distinct nodes on the circle, or in the list where there is no circle. Lookups do
 /// not allocate. A node of weight 0 is left out, as if it were not in the other program's list.
 ///
+/// A change of the fleet is another value, built from the new list, as those programs do it;
+/// [`ranges`](ForeignRing::ranges) lets [`diff`](crate::diff) list what moves between the two, and
+/// [`to_bytes`](ForeignRing::to_bytes) carries a ring to another process.
+///
 /// ```
 /// use purlin_core::{Node, NodeId, Placement};
 /// use purlin_hash_ring::interop::{ForeignRing, Libmemcached};
@@ -152,12 +182,30 @@ impl Twemproxy {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ForeignRing {
+    /// What it was made by, and can be made again by.
+    recipe: Recipe,
     nodes: Vec<Node>,
     hash: ForeignHash,
     /// HAProxy's second hash.
     avalanche: bool,
     hash_tag: Option<[u8; 2]>,
     choice: Choice,
+}
+
+/// Which program's ring it is, as its user set it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Recipe {
+    Libmemcached(Libmemcached),
+    Nginx,
+    Twemproxy(Twemproxy),
+    Haproxy {
+        function: ForeignHash,
+        avalanche_keys: bool,
+    },
+    NpmHashring {
+        vnodes: u32,
+        python_compatible: bool,
+    },
 }
 
 /// How a hash finds its node. Owners are places in the list of nodes.
@@ -186,7 +234,8 @@ impl ForeignRing {
         let hash = match mode {
             Libmemcached::Modula(hash) => {
                 let all = (0..nodes.len() as u32).collect();
-                return Ok(ForeignRing::of(nodes, hash, Choice::Remainder(all)));
+                let recipe = Recipe::Libmemcached(mode);
+                return Ok(ForeignRing::of(recipe, nodes, hash, Choice::Remainder(all)));
             }
             Libmemcached::Ketama(hash) => {
                 each_point_name(
@@ -225,6 +274,7 @@ impl ForeignRing {
             }
         };
         Ok(ForeignRing::of(
+            Recipe::Libmemcached(mode),
             nodes,
             hash,
             Choice::Next(Points::from_unsorted(&points)),
@@ -252,6 +302,7 @@ impl ForeignRing {
             }
         }
         Ok(ForeignRing::of(
+            Recipe::Nginx,
             nodes,
             ForeignHash::Crc32,
             Choice::Next(Points::from_unsorted(&points)),
@@ -291,7 +342,7 @@ impl ForeignRing {
         };
         Ok(ForeignRing {
             hash_tag: pool.hash_tag,
-            ..ForeignRing::of(nodes, pool.hash, choice)
+            ..ForeignRing::of(Recipe::Twemproxy(pool), nodes, pool.hash, choice)
         })
     }
 
@@ -317,9 +368,13 @@ impl ForeignRing {
             );
         }
         let choice = Choice::Nearest(Points::from_unsorted(&points));
+        let recipe = Recipe::Haproxy {
+            function,
+            avalanche_keys,
+        };
         Ok(ForeignRing {
             avalanche: avalanche_keys,
-            ..ForeignRing::of(nodes, function, choice)
+            ..ForeignRing::of(recipe, nodes, function, choice)
         })
     }
 
@@ -352,15 +407,21 @@ impl ForeignRing {
                     .map(|hash| point32(hash, owner)),
             );
         })?;
+        let recipe = Recipe::NpmHashring {
+            vnodes,
+            python_compatible,
+        };
         Ok(ForeignRing::of(
+            recipe,
             nodes,
             ForeignHash::Md5,
             Choice::Next(Points::from_unsorted(&points)),
         ))
     }
 
-    fn of(nodes: Vec<Node>, hash: ForeignHash, choice: Choice) -> Self {
+    fn of(recipe: Recipe, nodes: Vec<Node>, hash: ForeignHash, choice: Choice) -> Self {
         ForeignRing {
+            recipe,
             nodes,
             hash,
             avalanche: false,

@@ -16,7 +16,8 @@
 //! | [`Maglev`] | 2 loads | to a table entry | 1.2 to 9 times the least | yes | the list of nodes | load balancing without state |
 //! | [`MultiProbe`] | 21 ring lookups | 1.05 | least | roughly | the list of nodes | thousands of nodes, little memory |
 //!
-//! "Exact" leaves the noise of the keys themselves. [`diff`] lists what moves between two placements with
+//! "Exact" leaves the noise of the keys themselves. `docs/plots/hash-ring.svg` in the repository draws balance and
+//! movement against the number of nodes, and `docs/BENCHMARKS.md` has the times beside those of other crates. [`diff`] lists what moves between two placements with
 //! ranges ([`Ranges`]); [`Spread`] puts replicas into different zones.
 //!
 //! # What is promised

@@ -21,7 +21,7 @@ const DEFAULT_PROBES: NonZeroU8 = NonZeroU8::new(21).expect("21 is not zero");
 /// A ring with one point for each unit of weight, and several probes a key: the node whose point is nearest
 /// behind one of them has it.
 ///
-/// - **Cost**: one ring lookup a probe, about 120 ns at 21 probes; 9 to 10 bytes a unit of weight.
+/// - **Cost**: one ring lookup a probe, about 120 ns at 21 probes; 10 bytes a unit of weight.
 /// - **Balance**: a peak of about `1 + 1/probes` times the average for equal weights. Other weights are
 ///   followed, but not exactly: a node's share grows a little less than its weight.
 /// - **Disruption**: minimal for adding and removing.

@@ -34,7 +34,7 @@ const DEFAULT_POINTS_PER_WEIGHT: NonZeroU32 = NonZeroU32::new(160).expect("160 i
 /// # Cost
 ///
 /// With `v` points: a lookup is the hash of the key, one load from the index and a short scan, independent
-/// of `v`; 9 to 10 bytes a point; building and changing are O(v). Replicas walk on from the owner: O(1)
+/// of `v`; 10 bytes a point; building and changing are O(v). Replicas walk on from the owner: O(1)
 /// expected for each while there are many more nodes than replicas, the whole circle at worst. Nothing
 /// allocates but building.
 ///
@@ -42,6 +42,12 @@ const DEFAULT_POINTS_PER_WEIGHT: NonZeroU32 = NonZeroU32::new(160).expect("160 i
 ///
 /// A node's share is random around its weight: the standard deviation is about `1/√(weight × points per
 /// weight)` of it, 8 % at the default 160. More points buy balance with memory.
+///
+/// # Take it
+///
+/// Where processes know the list of nodes and share nothing else, and nodes come and go anywhere: caches,
+/// clients that are deployed apart. Where a map is shared anyway, [`SlotTable`](crate::SlotTable) is faster,
+/// smaller and even.
 ///
 /// ```
 /// use purlin_core::{Node, NodeId, Placement};

@@ -93,26 +93,36 @@ impl Encoder {
     /// Begins with what every algorithm has.
     pub(crate) fn new(algorithm: Algorithm, fleet: &Fleet) -> Self {
         let nodes = fleet.nodes.as_slice();
-        let mut encoder = Encoder {
-            bytes: Vec::with_capacity(64 + nodes.len() * 48),
-        };
-        encoder.bytes.extend_from_slice(&MAGIC);
-        encoder.u8(FORMAT);
-        encoder.u8(algorithm as u8);
+        let mut encoder = Encoder::begin(&MAGIC, algorithm as u8, nodes.len());
         encoder.bytes.extend_from_slice(&fleet.hash.to_bytes());
         encoder.u64(fleet.version);
         encoder.u8(fleet.spread.code());
-        encoder.length(nodes.len());
+        encoder.nodes(nodes);
+        encoder
+    }
+
+    /// Begins with what every frame has.
+    pub(crate) fn begin(magic: &[u8; 4], kind: u8, n_nodes: usize) -> Self {
+        let mut encoder = Encoder {
+            bytes: Vec::with_capacity(64 + n_nodes * 48),
+        };
+        encoder.bytes.extend_from_slice(magic);
+        encoder.u8(FORMAT);
+        encoder.u8(kind);
+        encoder
+    }
+
+    pub(crate) fn nodes(&mut self, nodes: &[Node]) {
+        self.length(nodes.len());
         for node in nodes {
-            encoder.u64(node.id.0);
-            encoder.u32(node.weight.0);
-            encoder.text(&node.name);
-            encoder.u8(u8::from(node.zone.is_some()));
+            self.u64(node.id.0);
+            self.u32(node.weight.0);
+            self.text(&node.name);
+            self.u8(u8::from(node.zone.is_some()));
             if let Some(zone) = &node.zone {
-                encoder.text(zone.name());
+                self.text(zone.name());
             }
         }
-        encoder
     }
 
     pub(crate) fn u8(&mut self, value: u8) {
@@ -187,10 +197,31 @@ pub(crate) struct Decoder<'a> {
 impl<'a> Decoder<'a> {
     /// Checks the frame and reads what every algorithm has.
     pub(crate) fn open(bytes: &'a [u8], hash: &PlacementHash) -> Result<Self, DecodeError> {
+        let mut decoder = Decoder::frame(bytes, &MAGIC, hash)?;
+        let found =
+            PlacementHash::from_bytes(decoder.array()?).map_err(|_| DecodeError::UnknownHash)?;
+        hash.ensure_same(&found)
+            .map_err(DecodeError::HashMismatch)?;
+        decoder.version = decoder.u64()?;
+        decoder.spread = Spread::from_code(decoder.u8()?).ok_or(DecodeError::Malformed)?;
+        decoder.nodes = decoder.read_nodes()?;
+        // A value has one form, so that equal snapshots are equal bytes.
+        if !decoder.nodes.is_sorted_by_key(|node| node.id) {
+            return Err(DecodeError::Malformed);
+        }
+        Ok(decoder)
+    }
+
+    /// Checks the frame and reads the kind of what is in it.
+    pub(crate) fn frame(
+        bytes: &'a [u8],
+        magic: &[u8; 4],
+        hash: &PlacementHash,
+    ) -> Result<Self, DecodeError> {
         let Some((head, rest)) = bytes.split_first_chunk::<4>() else {
             return Err(DecodeError::NotASnapshot);
         };
-        if *head != MAGIC {
+        if head != magic {
             return Err(DecodeError::NotASnapshot);
         }
         // The format comes first, as a later one may keep its checksum elsewhere.
@@ -215,13 +246,6 @@ impl<'a> Decoder<'a> {
             nodes,
         };
         decoder.algorithm = decoder.u8()?;
-        let found =
-            PlacementHash::from_bytes(decoder.array()?).map_err(|_| DecodeError::UnknownHash)?;
-        hash.ensure_same(&found)
-            .map_err(DecodeError::HashMismatch)?;
-        decoder.version = decoder.u64()?;
-        decoder.spread = Spread::from_code(decoder.u8()?).ok_or(DecodeError::Malformed)?;
-        decoder.nodes = decoder.read_nodes()?;
         Ok(decoder)
     }
 
@@ -234,7 +258,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn read_nodes(&mut self) -> Result<Vec<Node>, DecodeError> {
+    pub(crate) fn read_nodes(&mut self) -> Result<Vec<Node>, DecodeError> {
         let n_nodes = self.u32()? as usize;
         // Each takes some bytes, so a false count cannot ask for more memory than the bytes account for.
         if n_nodes > self.rest.len() / MIN_NODE_LEN {
@@ -243,10 +267,6 @@ impl<'a> Decoder<'a> {
         let mut nodes = Vec::with_capacity(n_nodes);
         for _ in 0..n_nodes {
             let id = NodeId(self.u64()?);
-            // A value has one form, so that equal snapshots are equal bytes.
-            if nodes.last().is_some_and(|last: &Node| last.id > id) {
-                return Err(DecodeError::Malformed);
-            }
             let weight = Weight(self.u32()?);
             let name = String::from(self.text()?);
             let zone = match self.u8()? {
@@ -264,7 +284,7 @@ impl<'a> Decoder<'a> {
         Ok(nodes)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], DecodeError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], DecodeError> {
         let (array, rest) = self
             .rest
             .split_first_chunk()

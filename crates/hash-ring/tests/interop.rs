@@ -6,7 +6,7 @@ use purlin_core::{Node, NodeId, Placement, Weight};
 use purlin_hash_ring::interop::{
     ForeignHash, ForeignRing, Libmemcached, Twemproxy, cassandra_token, redis_slot,
 };
-use purlin_hash_ring::{BuildError, jump};
+use purlin_hash_ring::{BuildError, DecodeError, Plan, Ranges, diff, evenly, jump, moves, shares};
 use serde_json::Value;
 
 fn vectors(text: &str) -> Value {
@@ -319,4 +319,106 @@ fn the_edges_have_answers() {
     assert_eq!(ketama.replicas(b"key", &mut into), 1);
     let many = ForeignRing::npm_hashring(u32::MAX, false, [node(1, 1)]);
     assert!(matches!(many, Err(BuildError::TooManyPoints { .. })));
+}
+
+/// One ring of each program, and of each way of choosing.
+fn one_of_each(n: u64) -> Vec<ForeignRing> {
+    let nodes = || {
+        (1..=n).map(|id| {
+            Node::new(NodeId(100 - id), format!("10.0.0.{id}:11211"))
+                .with_weight(Weight(1 + id as u32 % 3))
+        })
+    };
+    let tagged = Twemproxy::ketama(ForeignHash::Fnv1a64).with_hash_tag(*b"{}");
+    [
+        ForeignRing::libmemcached(Libmemcached::Modula(ForeignHash::Md5), nodes()),
+        ForeignRing::libmemcached(Libmemcached::Ketama(ForeignHash::Crc32Short), nodes()),
+        ForeignRing::libmemcached(Libmemcached::KetamaWeighted, nodes()),
+        ForeignRing::libmemcached(Libmemcached::Spy, nodes()),
+        ForeignRing::nginx(nodes()),
+        ForeignRing::twemproxy(tagged, nodes()),
+        ForeignRing::twemproxy(Twemproxy::modula(ForeignHash::Hsieh), nodes()),
+        ForeignRing::haproxy(ForeignHash::Djb2, true, nodes()),
+        ForeignRing::npm_hashring(40, true, nodes()),
+    ]
+    .map(Result::unwrap)
+    .into()
+}
+
+#[test]
+fn ring_r8_rings_of_other_programs_come_back_whole() {
+    for ring in one_of_each(5) {
+        let bytes = ring.to_bytes();
+        assert_eq!(ForeignRing::from_bytes(&bytes).as_ref(), Ok(&ring));
+        for at in 0..bytes.len() {
+            assert!(
+                ForeignRing::from_bytes(&bytes[..at]).is_err(),
+                "cut to {at}"
+            );
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert!(ForeignRing::from_bytes(&changed).is_err(), "byte {at}");
+        }
+    }
+    // The documented layout, byte by byte.
+    let node = Node::new(NodeId(258), "h:80").with_weight(Weight(3));
+    let ring = ForeignRing::haproxy(ForeignHash::Wt6, true, [node]).unwrap();
+    let mut content =
+        b"PLfr\x01\x04\x0f\x01\x01\0\0\0\x02\x01\0\0\0\0\0\0\x03\0\0\0\x04\0\0\0h:80\0".to_vec();
+    let sum = purlin_core::PlacementHash::xxh3(0).of_bytes(&content);
+    content.extend_from_slice(&sum.to_le_bytes());
+    assert_eq!(ring.to_bytes(), content);
+    // A snapshot of our own placements is none of these.
+    let ours = purlin_hash_ring::Ring::from_nodes([]).unwrap().to_bytes();
+    assert_eq!(
+        ForeignRing::from_bytes(&ours),
+        Err(DecodeError::NotASnapshot)
+    );
+}
+
+/// Ranges hold from end to end and no further, and a difference is exactly what moves.
+#[test]
+fn ring_r7_rings_of_other_programs_have_ranges() {
+    for (old, new) in one_of_each(5).into_iter().zip(one_of_each(6)) {
+        let Some((before, after)) = old.ranges().zip(new.ranges()) else {
+            assert!(
+                old.ranges().is_none() && new.ranges().is_none(),
+                "modula has none"
+            );
+            continue;
+        };
+        let (mut start, mut n_ranges) = (0, 0);
+        let replicas = |hash| {
+            let mut into = [NodeId(0); 3];
+            (old.replicas_of_hash(hash, &mut into), into)
+        };
+        loop {
+            let end = before.range_end(start);
+            assert!(end >= start && end <= before.last_hash());
+            for hash in [start + (end - start) / 2, end] {
+                assert_eq!(replicas(hash), replicas(start));
+            }
+            n_ranges += 1;
+            if end == before.last_hash() {
+                break;
+            }
+            start = end + 1;
+        }
+        assert!(n_ranges > 100);
+        let sum: f64 = shares(&before).iter().map(|(_, share)| share).sum();
+        assert!((sum - 1.0).abs() < 1e-9);
+
+        let listed: Vec<_> = diff(before, after, 2).collect();
+        let is_listed = |hash: u64| listed.iter().any(|change| change.hashes.contains(&hash));
+        for key in 0..500u32 {
+            let hash = old.hash_key(&key.to_le_bytes());
+            assert_eq!(is_listed(hash), moves(&old, &new, hash, 2), "{hash:x}");
+        }
+        for change in listed.iter().take(200) {
+            for hash in [*change.hashes.start(), *change.hashes.end()] {
+                assert!(moves(&old, &new, hash, 2), "{hash:x}");
+            }
+        }
+        assert!(!Plan::new(listed, evenly(1 << 40)).steps().is_empty());
+    }
 }

@@ -40,6 +40,13 @@
 //!    is that of its table when it doubles. A call works off at most eight expired entries or timers on the side, so
 //!    a million that expire together delay nobody.
 //!
+#![cfg_attr(
+    feature = "std",
+    doc = "# Over something else\n\n\
+[`Tiered`] is a cache of this process over any other [`CacheStore`](purlin_core::CacheStore); [`Through`] and \
+[`WriteBehind`] stand in front of a table ([`Backing`]); [`Cluster`] spreads keys over nodes by a placement, with copies \
+and failover.\n"
+)]
 //! # Cost
 //!
 //! One hash a call; a hit is one lock, one look at a set, and a note of the use while there is something to note.
@@ -53,9 +60,13 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(feature = "std")]
+mod backing;
 mod builder;
 #[cfg(feature = "std")]
 mod cache;
+#[cfg(feature = "std")]
+mod cluster;
 mod engine;
 mod expiry;
 #[cfg(feature = "std")]
@@ -67,13 +78,24 @@ mod policy;
 mod reentry;
 mod sets;
 mod stats;
+#[cfg(feature = "std")]
+mod tiered;
 pub mod unsync;
 
+#[cfg(feature = "std")]
+#[cfg_attr(docsrs, doc(cfg(feature = "std")))]
+pub use backing::{Backing, FlushError, Full, Through, WriteBehind};
 pub use builder::{Builder, ByEntries, ByWeight, Limit, Unlimited};
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub use cache::{Cache, Iter};
+#[cfg(feature = "std")]
+#[cfg_attr(docsrs, doc(cfg(feature = "std")))]
+pub use cluster::{CacheNode, Cluster, ClusterError};
 pub use equivalent::Equivalent;
 pub use insertion::{Cause, Evicted, Eviction, Inserted, IntoEvicted, Outcome};
 pub use policy::{ParsePolicyError, Policy};
 pub use stats::Stats;
+#[cfg(feature = "std")]
+#[cfg_attr(docsrs, doc(cfg(feature = "std")))]
+pub use tiered::{Invalidation, Invalidations, Tiered};

@@ -11,6 +11,10 @@
     doc = "- [`ConnectError`]: why a connection could not be set up."
 )]
 #![cfg_attr(
+    feature = "cache",
+    doc = "- [`RedisCache`]: a cache that many processes share, below the one in each; [`RedisCacheInvalidations`]: what changed in it."
+)]
+#![cfg_attr(
     feature = "near",
     doc = "- [`RedisInvalidations`]: what changed on the server, for [`Near`](purlin_session_store::Near)."
 )]
@@ -25,10 +29,18 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "cache")]
+mod cache;
 #[cfg(feature = "near")]
 mod near;
 #[cfg(feature = "session")]
 mod session;
+#[cfg(any(feature = "cache", feature = "near"))]
+mod tracking;
+
+#[cfg(feature = "cache")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+pub use cache::{CacheError, RedisCache, RedisCacheBuilder, RedisCacheInvalidations, Stored};
 
 #[cfg(feature = "near")]
 #[cfg_attr(docsrs, doc(cfg(feature = "near")))]

@@ -1,11 +1,13 @@
 mod at_once;
 pub(crate) mod failure;
+mod glance;
 mod owned;
 mod rotation;
 mod scripts;
 mod users;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use redis::{RedisError, Script, Value};
 
 use self::at_once::at_once;
 use self::failure::{TimedOut, store_error};
+use self::glance::ServerTime;
 use self::scripts::{Reply, Scripts, millis};
 
 /// Sessions on a Redis or Valkey server, shared by any number of processes.
@@ -53,6 +56,7 @@ pub struct RedisSessionStore<C = ConnectionManager> {
 
 struct Shared {
     scripts: Scripts,
+    server_time: ServerTime,
     settings: RedisSessionStoreBuilder,
 }
 
@@ -118,7 +122,8 @@ impl RedisSessionStoreBuilder {
         let client = redis::Client::open(url).map_err(ConnectError)?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(Some(self.timeout))
+            // The store's own limit holds for each round trip; a second timer would only cost.
+            .set_response_timeout(None)
             // A call does not wait out a row of attempts: it fails, and the next one finds a new attempt.
             .set_number_of_retries(0);
         let connection =
@@ -143,6 +148,7 @@ impl RedisSessionStoreBuilder {
             connection,
             shared: Arc::new(Shared {
                 scripts: Scripts::new(),
+                server_time: ServerTime::new(),
                 settings: self,
             }),
         }
@@ -188,8 +194,7 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
         key: &SessionKey,
         args: &[&[u8]],
     ) -> Result<Reply, StoreError> {
-        let name = [&self.settings().prefix[..], key.as_bytes()].concat();
-        Reply::parse(&self.invoke(script, name, args).await?)
+        Reply::parse(&self.invoke(script, self.name_of(key), args).await?)
     }
 
     async fn invoke(
@@ -203,12 +208,8 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
             call.arg(*arg);
         }
         let mut connection = self.connection.clone();
-        let limit = self.settings().timeout;
-        match tokio::time::timeout(limit, call.invoke_async::<Value>(&mut connection)).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(store_error(error)),
-            Err(_) => Err(StoreError::new(ErrorKind::Interrupted).with_source(TimedOut(limit))),
-        }
+        self.in_time(call.invoke_async::<Value>(&mut connection))
+            .await
     }
 
     /// [`run`](Self::run), and once more if the row was left unfinished by a rotation that has happened.
@@ -232,6 +233,46 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
         }
     }
 
+    /// [`load`](SessionStore::load), as far as a `GET` can tell; see [`glance`].
+    async fn glance(&self, key: &SessionKey, slide: Slide) -> Result<Glance, StoreError> {
+        if !glance::may_do(slide) || self.shared.server_time.now().is_none() {
+            return Ok(Glance::AskTheScript);
+        }
+        let mut get = redis::cmd("GET");
+        get.arg(self.name_of(key));
+        let mut connection = self.connection.clone();
+        let row = self
+            .in_time(get.query_async::<Option<Vec<u8>>>(&mut connection))
+            .await?;
+        let Some(row) = row else {
+            return Ok(Glance::Answer(None));
+        };
+        let Some(now) = self.shared.server_time.now() else {
+            return Ok(Glance::AskTheScript);
+        };
+        Ok(match glance::read(row, now, slide) {
+            Some(entry) => Glance::Answer(Some(entry)),
+            None => Glance::AskTheScript,
+        })
+    }
+
+    fn name_of(&self, key: &SessionKey) -> Vec<u8> {
+        [&self.settings().prefix[..], key.as_bytes()].concat()
+    }
+
+    /// An answer of the server, within the time that a round trip may take.
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, StoreError> {
+        let limit = self.settings().timeout;
+        match tokio::time::timeout(limit, answer).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(store_error(error)),
+            Err(_) => Err(StoreError::new(ErrorKind::Interrupted).with_source(TimedOut(limit))),
+        }
+    }
+
     async fn loaded(
         &self,
         key: &SessionKey,
@@ -245,7 +286,13 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
         let without_payload: &[u8] = if without_payload { b"1" } else { b"" };
         let args = [idle.as_bytes(), &decimal(min_gain), without_payload];
         match self.run_settled(&self.scripts().load, key, &args).await? {
-            Reply::Live { entry, owned, slid } => {
+            Reply::Live {
+                entry,
+                owned,
+                slid,
+                now,
+            } => {
+                self.shared.server_time.learn(now);
                 if let (Some(owned), true) = (owned, slid) {
                     // The load has happened. A list that cannot be mended now is at the next slide.
                     let _ = self.relist(&owned, key, entry.remaining.absolute).await;
@@ -319,6 +366,13 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
     }
 }
 
+/// What a `GET` could tell.
+enum Glance {
+    Answer(Option<Entry>),
+    /// There may be something to write, or the row is not plain.
+    AskTheScript,
+}
+
 /// The error, with the record if the kind is one that gives it back.
 fn with_record(error: StoreError, record: &Record) -> StoreError {
     match error.kind() {
@@ -340,7 +394,10 @@ impl<C: ConnectionLike + Clone + Send + Sync> SessionStore for RedisSessionStore
     }
 
     async fn load(&self, key: &SessionKey, slide: Slide) -> Result<Option<Entry>, StoreError> {
-        self.loaded(key, slide, false).await
+        match self.glance(key, slide).await? {
+            Glance::Answer(answer) => Ok(answer),
+            Glance::AskTheScript => self.loaded(key, slide, false).await,
+        }
     }
 
     async fn touch(&self, key: &SessionKey, slide: Slide) -> Result<bool, StoreError> {

@@ -98,6 +98,55 @@ async fn scripts_that_the_server_forgot_are_sent_again() {
 }
 
 /// Two stores with a connection each, as two processes have.
+/// How often the server has run a command.
+async fn calls_of(redis: &Redis, command: &str) -> usize {
+    let stats: String = redis::cmd("INFO")
+        .arg("commandstats")
+        .query_async(&mut raw(redis).await)
+        .await
+        .unwrap();
+    let line = stats
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
+}
+
+/// A script costs the server several times what a `GET` does. One load a second goes by the script, for the time.
+#[tokio::test]
+async fn loads_that_write_nothing_are_plain_gets_in_one_round_trip() {
+    let redis = Redis::start().unwrap();
+    let (store, one) = (store(&redis), key());
+    let lifetime = Lifetime::new(Duration::from_secs(1800), Duration::from_secs(43_200));
+    let _ = store
+        .create(&one, Record::new("x", lifetime))
+        .await
+        .unwrap();
+    let slide = Slide::to(Duration::from_secs(1800));
+    let scripts = calls_of(&redis, "evalsha").await;
+    let gets = calls_of(&redis, "get").await;
+    for _ in 0..200 {
+        let entry = store.load(&one, slide).await.unwrap().unwrap();
+        assert_eq!(entry.payload, "x");
+        assert!(entry.remaining.idle > Duration::from_secs(1790));
+        assert!(entry.remaining.idle <= Duration::from_secs(1800));
+    }
+    // Each load is one or the other; a script gets the row as well.
+    let scripts = calls_of(&redis, "evalsha").await - scripts;
+    let gets = calls_of(&redis, "get").await - gets;
+    assert_eq!(gets, 200);
+    assert!(scripts < 50, "{scripts} of 200 loads ran a script");
+
+    // What is due to be moved is moved.
+    let longer = Slide::to(Duration::from_secs(3600));
+    let entry = store.load(&one, longer).await.unwrap().unwrap();
+    assert!(
+        entry.remaining.idle > Duration::from_secs(3590),
+        "{entry:?}"
+    );
+    assert!(store.delete(&one).await.unwrap());
+    assert_eq!(store.load(&one, slide).await.unwrap(), None);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_at_once_over_two_connections_lose_no_update() {
     let redis = Redis::start().unwrap();

@@ -14,12 +14,14 @@
 //! | logs in | `load`, `rotate` | `Set-Cookie` with the new id, `Cache-Control: no-store` |
 //! | ends in a server error | no write, see [`CommitOn`] | the cookie stays |
 //! | cannot reach the store | | 503 with `Retry-After`, the cookie stays |
+//! | changes something for a handler of [`CheckedSession`] without the session's form token | one `load` | 403, the cookie stays |
 //! | writes to a session that was ended meanwhile | `load`, `commit` | 409, the cookie is removed |
 //! | writes to one that got a new id meanwhile | `load`, `commit` | 409, the cookie stays: the client has the new one |
 //!
-//! The last three replace what the handler had to say, because it is not so: what it did was not stored. The
+//! A commit that fails replaces what the handler had to say, because it is not so: nothing was stored. The
 //! reason is in the response's extensions as a [`SessionFailure`], for a layer further out that renders it.
 
+mod csrf;
 #[cfg(feature = "axum")]
 mod extract;
 mod failure;
@@ -39,11 +41,13 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::cookie::CookieCodec;
+use crate::csrf::CsrfTokens;
 use crate::id::SessionId;
 use crate::session::Session;
 use crate::sessions::{CommitError, OpenError, Saved, Sessions};
 use crate::store::{BoxFuture, SessionStore};
 
+pub use csrf::{CSRF_HEADER, CheckedSession};
 pub use failure::SessionFailure;
 pub use slot::{CurrentSession, SessionSlot};
 
@@ -77,6 +81,7 @@ struct Setup {
     cookies: Arc<CookieCodec>,
     commit_on: CommitOn,
     max_age: Option<Duration>,
+    csrf: Option<CsrfTokens>,
 }
 
 /// After which responses the session is committed. What a handler commits by itself is committed either way.
@@ -104,6 +109,7 @@ impl SessionLayer {
                 cookies: cookies.into(),
                 commit_on: CommitOn::default(),
                 max_age: None,
+                csrf: None,
             }),
         }
     }
@@ -118,6 +124,12 @@ impl SessionLayer {
     /// [`Policy`](crate::Policy::absolute); the server's limits hold either way.
     pub fn max_age(self, max_age: Duration) -> Self {
         self.with(|setup| setup.max_age = Some(max_age))
+    }
+
+    /// The tokens that [`CheckedSession`] asks of requests that change something, and that
+    /// [`CurrentSession::csrf_token`] gives out.
+    pub fn csrf(self, tokens: CsrfTokens) -> Self {
+        self.with(|setup| setup.csrf = Some(tokens))
     }
 
     fn with(mut self, change: impl FnOnce(&mut Setup)) -> Self {

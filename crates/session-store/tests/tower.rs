@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use http::StatusCode;
-use http::header::{CACHE_CONTROL, RETRY_AFTER, VARY};
-use purlin_core::Safety;
-use purlin_session_store::tower::{CommitOn, CurrentSession, SessionFailure, SessionSlot};
-use purlin_session_store::{CommitError, ErrorKind, OpenError, Saved, Session, State};
+use http::header::{CACHE_CONTROL, HeaderMap, RETRY_AFTER, VARY};
+use http::{Method, StatusCode};
+use purlin_core::{Keyring, Safety, SealingKey};
+use purlin_session_store::tower::{
+    CSRF_HEADER, CommitOn, CurrentSession, SessionFailure, SessionSlot,
+};
+use purlin_session_store::{CommitError, CsrfTokens, ErrorKind, OpenError, Saved, Session, State};
 use tower_service::Service;
 
 use site::{Calls, Reply, Site, answer, codec, cookie_of, ok, opened, request};
@@ -550,6 +552,102 @@ fn a_failure_shows_no_cookie_and_no_field() {
         StatusCode::INTERNAL_SERVER_ERROR
     );
     assert_eq!(SessionFailure::InUse.retry().safety, Safety::Never);
+}
+
+/// A page of another site makes the browser send the cookie, and cannot know the token.
+#[tokio::test]
+async fn a_request_that_changes_something_needs_its_sessions_token() {
+    let ring = Keyring::new([SealingKey::new(1, [1; 32])]).unwrap();
+    let site = Site::with(|layer| layer.csrf(CsrfTokens::new(ring)));
+    let (mine, other) = (
+        site.session_with("cart", "hammer").await,
+        site.session_with("cart", "saw").await,
+    );
+    let token_of = async |cookie: &str| {
+        let page = site.ask(Some(cookie), |slot| async move {
+            let token = opened(slot).await.csrf_token().unwrap();
+            ok(&token.unwrap())
+        });
+        page.await.into_body()
+    };
+    let (token, of_other) = (token_of(&mine).await, token_of(&other).await);
+    for (method, cookie, header, status) in [
+        (Method::GET, Some(&mine), None, StatusCode::OK),
+        (Method::HEAD, None, None, StatusCode::OK),
+        (Method::POST, Some(&mine), Some(&token), StatusCode::OK),
+        (Method::POST, Some(&mine), None, StatusCode::FORBIDDEN),
+        (
+            Method::DELETE,
+            Some(&mine),
+            Some(&of_other),
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            Method::PUT,
+            Some(&other),
+            Some(&token),
+            StatusCode::FORBIDDEN,
+        ),
+        (Method::POST, None, Some(&token), StatusCode::FORBIDDEN),
+    ] {
+        let said = format!("{method} {cookie:?} {header:?}");
+        let mut headers = HeaderMap::new();
+        if let Some(token) = header {
+            headers.insert(CSRF_HEADER, token.parse().unwrap());
+        }
+        let reply = site
+            .ask(cookie.map(String::as_str), |slot| async move {
+                match opened(slot).await.checked(&method, &headers) {
+                    Ok(mut session) => {
+                        session.set_bytes("cart", "nails").unwrap();
+                        ok("stored")
+                    }
+                    Err(failure) => failure.response(),
+                }
+            })
+            .await;
+        assert_eq!(reply.status(), status, "{said}");
+        assert!(status == StatusCode::OK || cookie_of(&reply).is_none());
+    }
+    assert_eq!(text(&site.open(&other).await, "cart"), "saw");
+}
+
+/// What a login grants is not to be had with the token of before.
+#[tokio::test]
+async fn a_token_ends_with_the_id() {
+    let ring = Keyring::new([SealingKey::new(1, [1; 32])]).unwrap();
+    let site = Site::with(|layer| layer.csrf(CsrfTokens::new(ring)));
+    let reply = site.ask(None, |slot| async {
+        let mut session = opened(slot).await;
+        assert!(
+            session.csrf_token().unwrap().is_none(),
+            "there is no id yet"
+        );
+        session.set_bytes("cart", "hammer").unwrap();
+        let _ = session.commit().await.unwrap();
+        let token = session.csrf_token().unwrap().unwrap();
+        assert!(session.is_csrf_token(&token));
+        session.rotate();
+        let _ = session.commit().await.unwrap();
+        assert!(!session.is_csrf_token(&token));
+        ok("")
+    });
+    assert_eq!(reply.await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_layer_without_tokens_checks_nothing_silently() {
+    let site = Site::new();
+    let reply = site.ask(None, |slot| async {
+        let session = opened(slot).await;
+        assert!(!session.is_csrf_token(""));
+        let failure = session
+            .checked(&Method::GET, &HeaderMap::new())
+            .unwrap_err();
+        assert!(matches!(failure, SessionFailure::NoCsrfTokens));
+        failure.response()
+    });
+    assert_eq!(reply.await.status(), StatusCode::INTERNAL_SERVER_ERROR);
 }
 
 #[cfg(feature = "axum")]

@@ -20,8 +20,9 @@ pub(crate) fn one_at_a_time(key: &[u8]) -> u32 {
     hash.wrapping_add(hash << 15)
 }
 
-const CRC32: [u32; 256] = {
-    let mut table = [0; 256];
+/// `CRC32[n][b]` is what byte `b` does to a register that `n` more bytes pass through.
+const CRC32: [[u32; 256]; 8] = {
+    let mut tables = [[0; 256]; 8];
     let mut byte = 0;
     while byte < 256 {
         let mut crc = byte as u32;
@@ -34,10 +35,20 @@ const CRC32: [u32; 256] = {
             };
             bit += 1;
         }
-        table[byte] = crc;
+        tables[0][byte] = crc;
         byte += 1;
     }
-    table
+    let mut n = 1;
+    while n < 8 {
+        byte = 0;
+        while byte < 256 {
+            let crc = tables[n - 1][byte];
+            tables[n][byte] = crc >> 8 ^ tables[0][crc as u8 as usize];
+            byte += 1;
+        }
+        n += 1;
+    }
+    tables
 };
 
 /// The CRC of IEEE 802.3, as zlib computes it.
@@ -45,10 +56,22 @@ pub(crate) fn crc32(key: &[u8]) -> u32 {
     !crc32_continued(u32::MAX, key)
 }
 
-/// A CRC that goes on from a register, neither of them complemented.
-pub(crate) fn crc32_continued(register: u32, bytes: &[u8]) -> u32 {
-    bytes.iter().fold(register, |crc, &byte| {
-        crc >> 8 ^ CRC32[usize::from(crc as u8 ^ byte)]
+/// A CRC that goes on from a register, neither of them complemented. Eight bytes at a time: they do not wait
+/// for each other (Kounavis and Berry, "Novel Table Lookup-Based Algorithms for High-Performance CRC
+/// Generation", 2008).
+pub(crate) fn crc32_continued(mut register: u32, bytes: &[u8]) -> u32 {
+    let mut eights = bytes.chunks_exact(8);
+    for eight in &mut eights {
+        let [a, b, c, d] = register.to_le_bytes();
+        let [e, f, g, h] = [eight[4], eight[5], eight[6], eight[7]];
+        let first = [a ^ eight[0], b ^ eight[1], c ^ eight[2], d ^ eight[3]];
+        let all = first.into_iter().chain([e, f, g, h]);
+        register = all
+            .zip(CRC32.iter().rev())
+            .fold(0, |crc, (byte, table)| crc ^ table[usize::from(byte)]);
+    }
+    eights.remainder().iter().fold(register, |crc, &byte| {
+        crc >> 8 ^ CRC32[0][usize::from(crc as u8 ^ byte)]
     })
 }
 

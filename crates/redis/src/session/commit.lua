@@ -1,8 +1,2 @@
--- ARGV: expected version, idle ms, absolute ms, payload.
-if r and r.state == 1 and r.version == tonumber(ARGV[1]) then
-  local absolute = math.min(after(ARGV[3]), r.absolute)
-  local till = math.min(math.max(after(ARGV[2]), r.till), absolute)
-  save(1, r.version + 1, till, absolute, 0, '', r.owner, ARGV[4])
-  return {5, r.version + 1}
-end
+-- What commit_plain.lua left: somebody else was first, or the session moved or ended.
 return view(r)

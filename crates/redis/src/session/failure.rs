@@ -6,7 +6,7 @@ use redis::{RedisError, ServerErrorKind};
 /// No answer within the time a round trip may take.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer within {0:?}")]
-pub(crate) struct TimedOut(pub(crate) std::time::Duration);
+pub(super) struct TimedOut(pub(super) std::time::Duration);
 
 pub(crate) fn store_error(error: RedisError) -> StoreError {
     StoreError::new(kind_of(&error)).with_source(error)

@@ -67,7 +67,7 @@ end
 local function view(r)
   if not r then return {0} end
   if r.state == 1 then
-    return {1, r.version, left(r.till), left(r.absolute), r.payload, '', r.owner, r.slid and 1 or 0}
+    return {1, r.version, left(r.till), left(r.absolute), r.payload, '', r.owner, r.slid and 1 or 0, now}
   end
   if r.state == 2 then
     local payload = ''

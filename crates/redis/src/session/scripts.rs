@@ -41,7 +41,11 @@ impl Scripts {
         Scripts {
             load: script!("load.lua"),
             create: script!("create.lua"),
-            commit: script!("commit.lua"),
+            commit: Script::new(concat!(
+                include_str!("commit_plain.lua"),
+                include_str!("prelude.lua"),
+                include_str!("commit.lua")
+            )),
             delete: script!("delete.lua"),
             mark: script!("mark.lua"),
             prepare: script!("prepare.lua"),
@@ -66,6 +70,8 @@ pub(super) enum Reply {
         owned: Option<Owned>,
         /// Whether the script moved the idle deadline.
         slid: bool,
+        /// The server's milliseconds since the Unix epoch.
+        now: u64,
     },
     /// Rotated away.
     Rotated {
@@ -121,6 +127,7 @@ impl Reply {
                     entry: entry(Lifetime::new(or_ever(idle), or_ever(absolute)))?,
                     owned: owned()?,
                     slid: number(7)? == 1,
+                    now: number(8)?.unsigned_abs(),
                 })
             }
             2 => {
@@ -154,10 +161,12 @@ fn left(ms: i64) -> Option<Duration> {
 
 /// A duration as the scripts take it: milliseconds, rounded up, and at most what a script takes for "never".
 pub(super) fn millis(duration: Duration) -> u64 {
-    const NEVER: u64 = (1 << 53) - 1;
     let ms = duration.as_nanos().div_ceil(1_000_000);
     u64::try_from(ms).unwrap_or(NEVER).min(NEVER)
 }
+
+/// What stands for "never" in a row.
+pub(super) const NEVER: u64 = (1 << 53) - 1;
 
 /// What [`Reply::Done`] says of the absolute time, as `promote.lua` takes it.
 pub(super) fn millis_or_never(left: Option<Duration>) -> i64 {

@@ -5,7 +5,7 @@ use axum_core::extract::FromRequestParts;
 use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use super::{CurrentSession, SessionFailure, SessionSlot};
+use super::{CheckedSession, CurrentSession, SessionFailure, SessionSlot};
 
 /// Opens the session: one load if the request has a cookie of ours.
 impl<S: Sync> FromRequestParts<S> for CurrentSession {
@@ -16,6 +16,16 @@ impl<S: Sync> FromRequestParts<S> for CurrentSession {
             .await?
             .open()
             .await
+    }
+}
+
+/// Opens the session and checks the request, see [`CheckedSession`].
+impl<S: Sync> FromRequestParts<S> for CheckedSession {
+    type Rejection = SessionFailure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, SessionFailure> {
+        let session = CurrentSession::from_request_parts(parts, state).await?;
+        session.checked(&parts.method, &parts.headers)
     }
 }
 

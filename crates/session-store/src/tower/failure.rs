@@ -23,12 +23,18 @@ pub enum SessionFailure {
     /// Two at once want the session of one request; see [`CurrentSession`](super::CurrentSession).
     #[error("the request's session is in use elsewhere in the request")]
     InUse,
+    /// A request that changes something has not the session's form token.
+    #[error("the request has no form token of its session")]
+    Forged,
     /// The session was asked for after the response.
     #[error("the request has been answered")]
     Closed,
     /// The service is not wrapped in a [`SessionLayer`](super::SessionLayer).
     #[error("no session layer around the service")]
     NoLayer,
+    /// A form token was asked for, and the layer has none to give.
+    #[error("the session layer has no form tokens")]
+    NoCsrfTokens,
 }
 
 impl SessionFailure {
@@ -41,7 +47,7 @@ impl SessionFailure {
     }
 
     /// The status to answer with: 503 if the store failed, 409 if the session ended or moved under the request,
-    /// 500 for what another try cannot mend.
+    /// 403 without the form token, 500 for what another try cannot mend.
     pub fn status(&self) -> StatusCode {
         match self {
             SessionFailure::Open(error) => match &**error {
@@ -61,9 +67,11 @@ impl SessionFailure {
                 | CommitError::TooManyFields { .. }
                 | CommitError::Payload(_) => StatusCode::INTERNAL_SERVER_ERROR,
             },
-            SessionFailure::InUse | SessionFailure::Closed | SessionFailure::NoLayer => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            SessionFailure::Forged => StatusCode::FORBIDDEN,
+            SessionFailure::InUse
+            | SessionFailure::Closed
+            | SessionFailure::NoLayer
+            | SessionFailure::NoCsrfTokens => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -72,9 +80,11 @@ impl SessionFailure {
         match self {
             SessionFailure::Open(error) => error.retry(),
             SessionFailure::Commit(error) => error.retry(),
-            SessionFailure::InUse | SessionFailure::Closed | SessionFailure::NoLayer => {
-                Retry::NEVER
-            }
+            SessionFailure::Forged
+            | SessionFailure::InUse
+            | SessionFailure::Closed
+            | SessionFailure::NoLayer
+            | SessionFailure::NoCsrfTokens => Retry::NEVER,
         }
     }
 

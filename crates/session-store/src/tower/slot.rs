@@ -216,6 +216,12 @@ impl CurrentSession {
     }
 }
 
+impl CurrentSession {
+    pub(super) fn setup(&self) -> &Setup {
+        &self.slot.setup
+    }
+}
+
 const HELD: &str = "a session is only taken out by the drop";
 
 impl Deref for CurrentSession {
