@@ -228,6 +228,7 @@ where
     pub fn build(self) -> crate::Cache<K, V, S, C> {
         let n_shards = crate::cache::shard_count(
             self.settings.n_shards,
+            self.settings.policy,
             self.limit.max(),
             L::MIN_SHARD_LIMIT,
             L::MAX_DEFAULT_SHARDS,

@@ -1,9 +1,11 @@
 use core::ops::{Deref, DerefMut};
 
-use purlin_core::sync::{Mutex, MutexGuard};
+use equivalent::Equivalent;
 
+use super::watch::Watches;
 use crate::engine::Engine;
 use crate::flight::Flights;
+use crate::raw::{Lock, LockGuard};
 use crate::reentry::Inside;
 
 /// One part of a cache, with a lock of its own. Aligned so that no two locks share a line, nor the pair of lines
@@ -11,7 +13,7 @@ use crate::reentry::Inside;
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Shard<K, V> {
-    contents: Mutex<Contents<K, V>>,
+    contents: Lock<Contents<K, V>>,
 }
 
 /// What a shard's lock protects. Values and flights are under the same one, so that a key is never seen with
@@ -20,14 +22,34 @@ pub(super) struct Shard<K, V> {
 pub(super) struct Contents<K, V> {
     pub(super) engine: Engine<K, V>,
     pub(super) flights: Flights<K, V>,
+    pub(super) watches: Watches<K>,
+}
+
+impl<K, V> Contents<K, V> {
+    /// To be called before a key is written to: nobody may store what he loaded, or remove what he judged, before.
+    #[inline]
+    pub(super) fn overtake<Q>(&mut self, hash: u64, key: &Q)
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        self.flights.overtake(hash, key);
+        self.watches.written(key);
+    }
+
+    /// The same for all keys.
+    pub(super) fn overtake_all(&mut self) {
+        self.flights.overtake_all();
+        self.watches.all_written();
+    }
 }
 
 impl<K, V> Shard<K, V> {
     pub(super) fn new(engine: Engine<K, V>) -> Self {
         Shard {
-            contents: Mutex::new(Contents {
+            contents: Lock::new(Contents {
                 engine,
                 flights: Flights::new(),
+                watches: Watches::new(),
             }),
         }
     }
@@ -52,7 +74,7 @@ impl<K, V> Shard<K, V> {
 #[derive(Debug)]
 pub(super) struct Locked<'a, K, V> {
     /// Before the mark, so that the lock is released before the mark is taken off.
-    contents: MutexGuard<'a, Contents<K, V>>,
+    contents: LockGuard<'a, Contents<K, V>>,
     _inside: Inside,
 }
 
