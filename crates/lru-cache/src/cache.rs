@@ -7,6 +7,7 @@ mod shard;
 mod store;
 mod watch;
 
+use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
@@ -301,6 +302,52 @@ where
         let found = contents.engine.find(hash, key);
         contents.overtake(hash, key);
         contents.engine.take(found, &mut gone)
+    }
+
+    /// Takes a value out if `judge` says so of it. `None` if there is none, or `judge` says no, or another value was stored
+    /// meanwhile: what is taken out is always what was judged.
+    ///
+    /// `judge` runs without a lock, on a clone. Otherwise this is as [`remove`](Cache::remove), and a load that was under
+    /// way before gives its value to those who wait only.
+    ///
+    /// ```
+    /// use purlin_lru_cache::Cache;
+    ///
+    /// let versions = Cache::new(100);
+    /// versions.insert("beam".to_owned(), 4);
+    /// // A late message says that 3 is out of date. So it is, and 4 stays.
+    /// assert_eq!(versions.remove_if("beam", |&version| version <= 3), None);
+    /// assert_eq!(versions.remove_if("beam", |&version| version <= 4), Some(4));
+    /// ```
+    pub fn remove_if<Q>(&self, key: &Q, judge: impl FnOnce(&V) -> bool) -> Option<V>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+        V: Clone,
+    {
+        let hash = self.hasher.hash_one(key);
+        let now = self.now();
+        let owned = key.to_owned();
+        let shard = self.shard(hash);
+        let mut gone = Evicted::new();
+        let (value, mut watched) = {
+            let mut contents = shard.lock();
+            contents.engine.observe(now, &mut gone);
+            let found = contents.engine.find(hash, key);
+            let value = contents.engine.peek(found, now)?.clone();
+            (value, shard.watch(contents, alloc::vec![owned]))
+        };
+        if !judge(&value) {
+            return None;
+        }
+        let mut contents = shard.lock();
+        let watch = watched.end(&mut contents);
+        let is_same = watch.as_ref().is_some_and(|watch| watch.is_untouched(0));
+        let found = contents.engine.find(hash, key).filter(|_| is_same);
+        contents.overtake(hash, key);
+        let taken = contents.engine.take(found, &mut gone);
+        // Before the watch and what is gone, whose keys' `Drop` is user code.
+        drop(contents);
+        taken.map(|(_, value)| value)
     }
 
     /// Drops entries whose time has come, shard by shard, with at most `budget` units of work under each lock: an

@@ -77,7 +77,7 @@ impl<K, V> Engine<K, V> {
         seed: u64,
     ) -> Self {
         match policy.first_arm() {
-            None => Engine::Exact(Lru::new(limit, lifetimes)),
+            None => Engine::Exact(Lru::new(limit, lifetimes, seed)),
             Some(arm) => Engine::Sets(Sets::new(limit, is_weighed, lifetimes, arm, seed)),
         }
     }

@@ -43,13 +43,13 @@ struct Entry<K, V> {
 }
 
 impl<K, V> Lru<K, V> {
-    pub(crate) fn new(limit: usize, lifetimes: Lifetimes) -> Self {
+    pub(crate) fn new(limit: usize, lifetimes: Lifetimes, seed: u64) -> Self {
         Lru {
             index: HashTable::new(),
             slots: Slots::new(),
             weight: 0,
             limit,
-            expiry: Expiry::new(lifetimes.to_live, lifetimes.to_idle),
+            expiry: Expiry::new(lifetimes, seed),
             counts: Stats::default(),
         }
     }
@@ -418,7 +418,7 @@ mod tests {
 
     #[test]
     fn the_invariants_hold_when_hashes_collide_and_weights_change() {
-        let mut lru = Lru::new(10, Lifetimes::default());
+        let mut lru = Lru::new(10, Lifetimes::default(), 1);
         for key in 0..20 {
             put(
                 &mut lru,
@@ -441,7 +441,7 @@ mod tests {
             to_idle: Some(Duration::from_millis(100)),
             ..Lifetimes::default()
         };
-        let mut lru = Lru::new(10, idle);
+        let mut lru = Lru::new(10, idle, 1);
         let mut gone = Evicted::new();
         put(&mut lru, 1, 1, None);
         put(&mut lru, 2, 1, Some(500));

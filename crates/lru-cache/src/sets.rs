@@ -118,7 +118,7 @@ impl<K, V> Sets<K, V> {
             #[cfg(feature = "std")]
             pool: None,
             rules: Rules { arm, ways },
-            expiry: Expiry::new(lifetimes.to_live, lifetimes.to_idle),
+            expiry: Expiry::new(lifetimes, seed),
             next_stamp: 1,
             hand: 0,
             rng: Rng::from_seed(seed),

@@ -5,6 +5,7 @@ use core::hash::{BuildHasher, Hash};
 use purlin_core::Clock;
 
 use super::Cache;
+use super::shard::Watched;
 use crate::insertion::Evicted;
 
 /// # Walks
@@ -52,7 +53,10 @@ where
             let mut removed = Vec::with_capacity(refused.len());
             let mut gone = Evicted::new();
             let mut contents = self.shards[seen.shard_idx].lock();
-            let watch = seen.watch.take().and_then(|id| contents.watches.end(id));
+            let watch = seen
+                .watched
+                .as_mut()
+                .and_then(|watched| watched.end(&mut contents));
             let is_same = |n: usize| watch.as_ref().is_some_and(|watch| watch.is_untouched(n));
             for ((n, key), hash) in refused.iter().zip(hashes) {
                 if is_same(*n) {
@@ -65,7 +69,7 @@ where
     }
 
     /// Clones of the next few entries. `None` at the end.
-    fn batch(&self, position: &mut Position, walk: Walk) -> Option<Seen<'_, K, V, S, C>> {
+    fn batch(&self, position: &mut Position, walk: Walk) -> Option<Seen<'_, K, V>> {
         let shard_idx = position.shard_idx;
         let shard = self.shards.get(shard_idx)?;
         let now = self.now();
@@ -79,11 +83,13 @@ where
         let next = contents.engine.walk(position.at, now, BATCH, |key, value| {
             entries.push((key.clone(), value.clone()));
         });
-        let watch = (walk == Walk::Judging).then(|| {
+        let watched = if walk == Walk::Judging {
             let keys = entries.iter().map(|(key, _)| key.clone()).collect();
-            contents.watches.begin(keys)
-        });
-        drop(contents);
+            Some(shard.watch(contents, keys))
+        } else {
+            drop(contents);
+            None
+        };
         *position = match next {
             Some(at) => Position { shard_idx, at },
             None => Position {
@@ -92,29 +98,18 @@ where
             },
         };
         Some(Seen {
-            cache: self,
             shard_idx,
             entries,
-            watch,
+            watched,
         })
     }
 }
 
 /// Clones of a few entries of a shard, and whether they are watched.
-struct Seen<'a, K, V, S, C> {
-    cache: &'a Cache<K, V, S, C>,
+struct Seen<'a, K, V> {
     shard_idx: usize,
     entries: Vec<(K, V)>,
-    watch: Option<u64>,
-}
-
-impl<K, V, S, C> Drop for Seen<'_, K, V, S, C> {
-    fn drop(&mut self) {
-        if let Some(id) = self.watch.take() {
-            // The judge has panicked. The keys are dropped after the lock.
-            let _watch = self.cache.shards[self.shard_idx].lock().watches.end(id);
-        }
-    }
+    watched: Option<Watched<'a, K, V>>,
 }
 
 /// How many entries are cloned under one lock, or some more if their hashes are equal.

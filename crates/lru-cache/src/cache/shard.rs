@@ -1,8 +1,9 @@
+use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 
 use equivalent::Equivalent;
 
-use super::watch::Watches;
+use super::watch::{Watch, Watches};
 use crate::engine::Engine;
 use crate::flight::Flights;
 use crate::raw::{Lock, LockGuard};
@@ -66,6 +67,40 @@ impl<K, V> Shard<K, V> {
         Locked {
             contents: self.contents.lock(),
             _inside: inside,
+        }
+    }
+}
+
+impl<K, V> Shard<K, V> {
+    /// Watches keys whose entries were just seen under the lock, until the answer is asked to end it or dropped.
+    pub(super) fn watch(&self, mut contents: Locked<'_, K, V>, keys: Vec<K>) -> Watched<'_, K, V> {
+        let id = contents.watches.begin(keys);
+        Watched {
+            shard: self,
+            id: Some(id),
+        }
+    }
+}
+
+/// Keys of a shard that are watched.
+#[derive(Debug)]
+pub(super) struct Watched<'a, K, V> {
+    shard: &'a Shard<K, V>,
+    id: Option<u64>,
+}
+
+impl<K, V> Watched<'_, K, V> {
+    /// Ends it, under the lock of the same shard. What this returns must be dropped after the lock.
+    pub(super) fn end(&mut self, contents: &mut Locked<'_, K, V>) -> Option<Watch<K>> {
+        contents.watches.end(self.id.take()?)
+    }
+}
+
+impl<K, V> Drop for Watched<'_, K, V> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            // The judge has panicked, or says no. The keys are dropped after the lock.
+            let _watch = self.shard.lock().watches.end(id);
         }
     }
 }
