@@ -12,3 +12,4 @@ for target in i686-unknown-linux-gnu s390x-unknown-linux-gnu; do
     step "golden vectors on $target" cargo +nightly miri test -p purlin-core --test golden --target "$target"
     step "ring vectors on $target" cargo +nightly miri test -p purlin-hash-ring --test golden --target "$target"
 done
+step "the slots and the lock of the cache" cargo +nightly miri test -p purlin-lru-cache --lib -- raw::

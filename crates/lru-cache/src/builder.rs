@@ -160,6 +160,16 @@ impl<K, V, L, S, C> Builder<K, V, L, S, C> {
         self
     }
 
+    /// Ends the time to live of each entry earlier, by chance, by up to this share of it: from 0, which is so without this
+    /// call, to 1. Numbers beyond count as the nearer of these, and what is not a number as 0.
+    ///
+    /// Entries that were stored together then do not all have to be loaded again at one moment. It concerns the
+    /// cache's time to live; one that an entry is inserted with is exact.
+    pub fn jitter(mut self, share: f64) -> Self {
+        self.settings.lifetimes.jitter = if share > 0.0 { share.min(1.0) } else { 0.0 };
+        self
+    }
+
     /// How long an entry lives from its last use on. Inserting and getting are uses; `peek`, `contains` and walks
     /// are not. With a time to live as well, the entry goes by whichever ends first.
     pub fn time_to_idle(mut self, lasts: Duration) -> Self {
@@ -228,6 +238,7 @@ where
     pub fn build(self) -> crate::Cache<K, V, S, C> {
         let n_shards = crate::cache::shard_count(
             self.settings.n_shards,
+            self.settings.policy,
             self.limit.max(),
             L::MIN_SHARD_LIMIT,
             L::MAX_DEFAULT_SHARDS,

@@ -5,7 +5,9 @@ mod iter;
 mod load;
 mod shard;
 mod store;
+mod watch;
 
+use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
@@ -17,13 +19,14 @@ use purlin_core::{Clock, MapHasher, SystemClock, Tick};
 
 use self::adaptation::Adaptation;
 pub use self::iter::Iter;
-use self::shard::Shard;
+use self::shard::{Locked, Shard};
 use crate::builder::{Builder, Unlimited, Weigher};
 use crate::engine::{Engine, Fresh};
 use crate::expiry::Lifetimes;
 use crate::insertion::{Evicted, Inserted};
 use crate::policy::Policy;
 use crate::policy::selector::Selector;
+use crate::sets::Pool;
 use crate::stats::Stats;
 
 /// A cache that threads and tasks share by reference, or in an `Arc`.
@@ -102,16 +105,17 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         let share = parts.capacity / parts.n_shards;
         let left_over = parts.capacity % parts.n_shards;
         let is_weighed = parts.weigher.is_some();
+        // By weight each has its part for good, so that what may be stored does not depend on the others.
+        let shares = parts.n_shards > 1 && !is_weighed;
+        let pool = shares.then(|| Pool::new(parts.capacity, parts.n_shards));
         let shard = |idx: usize| {
             let limit = share + usize::from(idx < left_over);
             let seed = parts.seed.wrapping_add(idx as u64);
-            Shard::new(Engine::new(
-                parts.policy,
-                limit,
-                is_weighed,
-                parts.lifetimes,
-                seed,
-            ))
+            let mut engine = Engine::new(parts.policy, limit, is_weighed, parts.lifetimes, seed);
+            if let Some(pool) = &pool {
+                engine.join(pool);
+            }
+            Shard::new(engine)
         };
         let selector = Selector::for_policy(parts.policy, parts.capacity, is_weighed, parts.seed);
         Cache {
@@ -175,7 +179,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         for shard in &self.shards {
             let _entries = {
                 let mut contents = shard.lock();
-                contents.flights.overtake_all();
+                contents.overtake_all();
                 contents.engine.clear()
             };
         }
@@ -296,8 +300,54 @@ where
         let mut contents = self.shard(hash).lock();
         contents.engine.observe(now, &mut gone);
         let found = contents.engine.find(hash, key);
-        contents.flights.overtake(hash, key);
+        contents.overtake(hash, key);
         contents.engine.take(found, &mut gone)
+    }
+
+    /// Takes a value out if `judge` says so of it. `None` if there is none, or `judge` says no, or another value was stored
+    /// meanwhile: what is taken out is always what was judged.
+    ///
+    /// `judge` runs without a lock, on a clone. Otherwise this is as [`remove`](Cache::remove), and a load that was under
+    /// way before gives its value to those who wait only.
+    ///
+    /// ```
+    /// use purlin_lru_cache::Cache;
+    ///
+    /// let versions = Cache::new(100);
+    /// versions.insert("beam".to_owned(), 4);
+    /// // A late message says that 3 is out of date. So it is, and 4 stays.
+    /// assert_eq!(versions.remove_if("beam", |&version| version <= 3), None);
+    /// assert_eq!(versions.remove_if("beam", |&version| version <= 4), Some(4));
+    /// ```
+    pub fn remove_if<Q>(&self, key: &Q, judge: impl FnOnce(&V) -> bool) -> Option<V>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+        V: Clone,
+    {
+        let hash = self.hasher.hash_one(key);
+        let now = self.now();
+        let owned = key.to_owned();
+        let shard = self.shard(hash);
+        let mut gone = Evicted::new();
+        let (value, mut watched) = {
+            let mut contents = shard.lock();
+            contents.engine.observe(now, &mut gone);
+            let found = contents.engine.find(hash, key);
+            let value = contents.engine.peek(found, now)?.clone();
+            (value, shard.watch(contents, alloc::vec![owned]))
+        };
+        if !judge(&value) {
+            return None;
+        }
+        let mut contents = shard.lock();
+        let watch = watched.end(&mut contents);
+        let is_same = watch.as_ref().is_some_and(|watch| watch.is_untouched(0));
+        let found = contents.engine.find(hash, key).filter(|_| is_same);
+        contents.overtake(hash, key);
+        let taken = contents.engine.take(found, &mut gone);
+        // Before the watch and what is gone, whose keys' `Drop` is user code.
+        drop(contents);
+        taken.map(|(_, value)| value)
     }
 
     /// Drops entries whose time has come, shard by shard, with at most `budget` units of work under each lock: an
@@ -323,12 +373,38 @@ where
         V: Clone,
     {
         let now = self.now();
-        let mut gone = Evicted::new();
         let mut contents = self.shard(hash).lock();
+        let Some(found) = contents.engine.get_at_once(hash, key, now) else {
+            return self.get_and_tidy(contents, hash, key, now);
+        };
+        let (value, tells) = (found.value.cloned(), found.tells);
+        drop(contents);
+        if tells {
+            self.adapt(hash, true);
+        }
+        value
+    }
+
+    /// A look-up that also works on what has expired.
+    #[cold]
+    #[inline(never)]
+    fn get_and_tidy<Q>(
+        &self,
+        mut contents: Locked<'_, K, V>,
+        hash: u64,
+        key: &Q,
+        now: Tick,
+    ) -> Option<V>
+    where
+        Q: Equivalent<K> + ?Sized,
+        V: Clone,
+    {
+        let mut gone = Evicted::new();
         contents.engine.observe(now, &mut gone);
         let found = contents.engine.find(hash, key);
         let value = contents.engine.lookup(found, &mut gone).cloned();
         let counts = value.is_some() && contents.engine.has_evicted();
+        // Before what is gone is dropped, which is user code.
         drop(contents);
         if counts {
             self.adapt(hash, true);
@@ -357,7 +433,7 @@ where
         let mut contents = self.shard(hash).lock();
         contents.engine.observe(now, &mut evicted);
         let found = contents.engine.find(hash, &key);
-        contents.flights.overtake(hash, &key);
+        contents.overtake(hash, &key);
         let fresh = Fresh {
             hash,
             key,
@@ -386,17 +462,22 @@ where
     }
 }
 
-/// How many shards a cache with this limit has: as many as were asked for, or else a few a hardware thread, as long
+/// How many shards a cache with this limit has: as many as were asked for, or else some a hardware thread, as long
 /// as each gets `min_limit`.
 pub(crate) fn shard_count(
     asked: Option<usize>,
+    policy: Policy,
     limit: usize,
     min_limit: usize,
     max_default: usize,
 ) -> usize {
     let wanted = asked.unwrap_or_else(|| {
         let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
-        let busy = threads.saturating_mul(SHARDS_PER_THREAD);
+        let a_thread = match policy {
+            Policy::Lru => SHARDS_PER_THREAD_IN_ORDER,
+            _ => SHARDS_PER_THREAD,
+        };
+        let busy = threads.saturating_mul(a_thread);
         busy.min(max_default).min(limit / min_limit)
     });
     // A shard without a part of the limit could store nothing.
@@ -404,9 +485,13 @@ pub(crate) fn shard_count(
     1 << wanted.ilog2()
 }
 
+/// Sets decide each for itself and shards lend each other room, so more shards cost some idle memory and nothing else:
+/// so many that two threads seldom meet, and seldom fetch the lock that the other has just had.
+const SHARDS_PER_THREAD: usize = 64;
+
 /// With `n` busy threads on random shards, one finds its shard taken with chance below `(n - 1) / 4n`, under a
-/// quarter. More shards cost idle memory and make each one's order coarser.
-const SHARDS_PER_THREAD: usize = 4;
+/// quarter. More shards make each one's order coarser.
+const SHARDS_PER_THREAD_IN_ORDER: usize = 4;
 
 /// Below the 16 bits of the hash that choose a shard; a shard takes 300 bytes or so when empty.
 const MAX_SHARDS: usize = 512;
@@ -428,22 +513,62 @@ mod tests {
     #[test]
     fn small_caches_have_one_shard_and_none_has_a_shard_that_could_store_nothing() {
         for limit in [0, 1, 2, 2047] {
-            assert_eq!(shard_count(None, limit, 1024, 512), 1);
+            assert_eq!(shard_count(None, Policy::Adaptive, limit, 1024, 512), 1);
         }
-        assert_eq!(shard_count(Some(16), 10, 1024, 512), 8);
-        assert_eq!(shard_count(Some(16), 0, 1024, 512), 1);
-        assert_eq!(shard_count(Some(0), 10, 1024, 512), 1);
-        assert_eq!(shard_count(Some(usize::MAX), usize::MAX, 1024, 512), 512);
-        assert!(shard_count(None, usize::MAX, 1024, 8) <= 8);
+        assert_eq!(shard_count(Some(16), Policy::Lru, 10, 1024, 512), 8);
+        assert_eq!(shard_count(Some(16), Policy::Lru, 0, 1024, 512), 1);
+        assert_eq!(shard_count(Some(0), Policy::Lru, 10, 1024, 512), 1);
+        assert_eq!(
+            shard_count(Some(usize::MAX), Policy::Lru, usize::MAX, 1024, 512),
+            512
+        );
+        assert!(shard_count(None, Policy::Adaptive, usize::MAX, 1024, 8) <= 8);
     }
 
     #[test]
     fn the_parts_of_the_limit_add_up_to_it() {
         for limit in [8, 9, 15, 1_000, usize::MAX] {
-            let cache: Cache<u64, u64> = Cache::builder().entry_limit(limit).shards(8).build();
-            let limits = cache.shards.iter().map(|shard| shard.lock().engine.limit());
-            assert_eq!(cache.n_shards(), 8);
-            assert_eq!(limits.sum::<usize>(), limit);
+            for policy in [Policy::Lru, Policy::Adaptive] {
+                let cache = Cache::<u64, u64>::builder()
+                    .entry_limit(limit)
+                    .policy(policy);
+                let cache = cache.shards(8).build();
+                let limits = cache.shards.iter().map(|shard| shard.lock().engine.limit());
+                assert_eq!(cache.n_shards(), 8);
+                let floating = match policy {
+                    Policy::Lru => 0,
+                    // What each has for good leaves this for all.
+                    _ => limit - 8 * Pool::new(limit, 8).own(),
+                };
+                assert_eq!(limits.sum::<usize>() + floating, limit);
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_cache_is_full_to_a_thousandth_before_it_evicts() {
+        for limit in [4_096, 20_000, 100_000] {
+            let cache: Cache<u64, u64> = Cache::new(limit);
+            let mut stored = 0;
+            while cache.insert(stored, stored).evicted.is_empty() {
+                stored += 1;
+            }
+            assert!(
+                stored as usize >= limit - limit / 1_000,
+                "{stored} of {limit}"
+            );
+            (0..stored).for_each(|key| drop(cache.insert(1_000_000 + key, key)));
+            assert!(cache.len() <= limit);
+            // What is given back can be had again, by whichever shard needs it.
+            cache.clear();
+            stored = 0;
+            while cache.insert(stored, stored).evicted.is_empty() {
+                stored += 1;
+            }
+            assert!(
+                stored as usize >= limit - limit / 1_000,
+                "{stored} of {limit}"
+            );
         }
     }
 

@@ -9,6 +9,8 @@ use crate::insertion::{Evicted, Outcome};
 use crate::lru::{self, Lru};
 use crate::policy::Policy;
 use crate::policy::arm::Arm;
+#[cfg(feature = "std")]
+use crate::sets::Pool;
 use crate::sets::{self, Sets};
 use crate::stats::Stats;
 
@@ -42,12 +44,13 @@ pub(crate) struct Place {
     pub(crate) at: u32,
 }
 
-/// Names an insertion, for as long as its entry is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Name {
-    /// Where to look: the slot of a list, or the hash in sets.
-    pub(crate) near: u32,
-    pub(crate) stamp: u64,
+/// What a look-up found.
+#[cfg(feature = "std")]
+pub(crate) struct Glance<'a, V> {
+    pub(crate) value: Option<&'a V>,
+    /// Whether a policy learns something from it: a miss is followed by an insertion, which tells as much, and a
+    /// cache that was never full has nothing to choose.
+    pub(crate) tells: bool,
 }
 
 /// Units of expiry work a call does on the side: timers that fire or move down a level. An entry costs at most
@@ -74,8 +77,16 @@ impl<K, V> Engine<K, V> {
         seed: u64,
     ) -> Self {
         match policy.first_arm() {
-            None => Engine::Exact(Lru::new(limit, lifetimes)),
+            None => Engine::Exact(Lru::new(limit, lifetimes, seed)),
             Some(arm) => Engine::Sets(Sets::new(limit, is_weighed, lifetimes, arm, seed)),
+        }
+    }
+
+    /// Has a part of its limit for good, from here on, and the rest from a pool. A list has all of it for good.
+    #[cfg(feature = "std")]
+    pub(crate) fn join(&mut self, pool: &Pool) {
+        if let Engine::Sets(sets) = self {
+            sets.join(pool.clone());
         }
     }
 
@@ -128,6 +139,20 @@ impl<K, V> Engine<K, V> {
         either!(self, it => it.sweep(budget, gone))
     }
 
+    /// Looks an entry up as [`lookup`](Engine::lookup) does, and in one go, if nothing has expired that is in the way;
+    /// otherwise `None`, and nothing has changed but the time.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn get_at_once<Q>(&mut self, hash: u64, key: &Q, now: Tick) -> Option<Glance<'_, V>>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        match self {
+            Engine::Sets(sets) => sets.get_at_once(hash, key, now),
+            Engine::Exact(_) => None,
+        }
+    }
+
     /// The place of a key's entry. It changes nothing.
     #[inline]
     pub(crate) fn find<Q>(&self, hash: u64, key: &Q) -> Option<Place>
@@ -171,6 +196,7 @@ impl<K, V> Engine<K, V> {
     }
 
     /// Stores an entry in the place found for its key, or a new one. The bound holds when this returns.
+    #[inline]
     pub(crate) fn put(
         &mut self,
         found: Option<Place>,
@@ -192,15 +218,6 @@ impl<K, V> Engine<K, V> {
         match self {
             Engine::Exact(lru) => lru.take(found.map(|place| place.at), gone),
             Engine::Sets(sets) => sets.take(found, gone),
-        }
-    }
-
-    /// Takes out the entry of an insertion, if it is there still.
-    #[cfg(feature = "std")]
-    pub(crate) fn take_named(&mut self, name: Name) -> Option<(K, V)> {
-        match self {
-            Engine::Exact(lru) => lru.take_stamped(name.near, name.stamp),
-            Engine::Sets(sets) => sets.take_named(name),
         }
     }
 
@@ -231,7 +248,7 @@ impl<K, V> Engine<K, V> {
         from: u64,
         now: Tick,
         most: usize,
-        each: impl FnMut(Name, &K, &V),
+        each: impl FnMut(&K, &V),
     ) -> Option<u64> {
         either!(self, it => it.walk(from, now, most, each))
     }

@@ -2,7 +2,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use purlin_core::Tick;
+use purlin_core::{Rng, Tick};
 use purlin_timer_wheel::{TimerId, Wheel};
 
 /// The time a set of entries lives in: what it is now, how long they last, and a wheel that finds the dead.
@@ -13,8 +13,9 @@ pub(crate) struct Expiry<N> {
     /// The latest tick seen. Time never goes back behind it: a clock that steps back stands still here until it
     /// has caught up, so what was over once stays over.
     latest: Tick,
-    time_to_live: Option<Duration>,
-    time_to_idle: Option<Duration>,
+    lifetimes: Lifetimes,
+    /// The chance in jitter.
+    rng: Rng,
     /// Names of entries by deadline. None until the first entry that has one, so that a cache without expiry pays nothing.
     wheel: Option<Wheel<N>>,
     /// Whether the wheel has fired everything due at `latest`.
@@ -28,6 +29,8 @@ pub(crate) struct Expiry<N> {
 pub(crate) struct Lifetimes {
     pub(crate) to_live: Option<Duration>,
     pub(crate) to_idle: Option<Duration>,
+    /// The time to live ends earlier by up to this share of it. From 0 to 1.
+    pub(crate) jitter: f64,
 }
 
 impl Lifetimes {
@@ -53,11 +56,11 @@ pub(crate) struct Life {
 const WHEEL_TICK_BITS: u32 = 20;
 
 impl<N: Copy> Expiry<N> {
-    pub(crate) fn new(time_to_live: Option<Duration>, time_to_idle: Option<Duration>) -> Self {
+    pub(crate) fn new(lifetimes: Lifetimes, seed: u64) -> Self {
         Expiry {
             latest: Tick::ZERO,
-            time_to_live,
-            time_to_idle,
+            lifetimes,
+            rng: Rng::from_seed(seed),
             wheel: None,
             caught_up: true,
             due: Vec::new(),
@@ -81,20 +84,32 @@ impl<N: Copy> Expiry<N> {
     }
 
     /// A new life, from now on, for an entry with this time to live of its own, or none of its own.
-    pub(crate) fn begin(&self, own_time_to_live: Option<Duration>) -> Life {
+    #[inline]
+    pub(crate) fn begin(&mut self, own_time_to_live: Option<Duration>) -> Life {
+        let lives = match (own_time_to_live, self.lifetimes.to_live) {
+            (None, Some(lasts)) if self.lifetimes.jitter > 0.0 => Some(self.jittered(lasts)),
+            (own, usual) => own.or(usual),
+        };
         let end =
             |lasts: Option<Duration>| lasts.map_or(Tick::MAX, |lasts| self.latest.after(lasts));
         Life {
-            dies_at: end(own_time_to_live.or(self.time_to_live)),
-            idle_at: end(self.time_to_idle),
+            dies_at: end(lives),
+            idle_at: end(self.lifetimes.to_idle),
             timer: None,
         }
+    }
+
+    /// A time that is shorter by chance.
+    fn jittered(&mut self, lasts: Duration) -> Duration {
+        let chance = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        // Less than all of it by a part below one, so there is nothing to overflow.
+        lasts.saturating_sub(lasts.mul_f64(chance * self.lifetimes.jitter))
     }
 
     /// Prolongs a life because its entry was used.
     #[inline]
     pub(crate) fn prolong(&self, life: &mut Life) {
-        if let Some(lasts) = self.time_to_idle {
+        if let Some(lasts) = self.lifetimes.to_idle {
             life.idle_at = self.latest.after(lasts);
         }
     }
@@ -222,8 +237,7 @@ impl<N> fmt::Debug for Expiry<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Expiry")
             .field("latest", &self.latest)
-            .field("time_to_live", &self.time_to_live)
-            .field("time_to_idle", &self.time_to_idle)
+            .field("lifetimes", &self.lifetimes)
             .finish_non_exhaustive()
     }
 }

@@ -53,7 +53,8 @@ and failover.\n"
 //! Memory grows with the entries and is given back by `clear`. An entry with a deadline or a weight takes more.
 //! `docs/lru-cache.md` has the figures, and what was weighed against what.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+#![cfg_attr(purlin_safe, forbid(unsafe_code))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
@@ -74,6 +75,7 @@ mod flight;
 mod insertion;
 mod lru;
 mod policy;
+mod raw;
 #[cfg(feature = "std")]
 mod reentry;
 mod sets;

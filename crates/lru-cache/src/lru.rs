@@ -11,8 +11,6 @@ use hashbrown::HashTable;
 use purlin_core::Tick;
 
 use self::slots::{Recency, Slots};
-#[cfg(feature = "std")]
-use crate::engine::Name;
 use crate::engine::{Fresh, SWEEP_BUDGET};
 use crate::expiry::{Expiry, Life, Lifetimes};
 use crate::insertion::{Cause, Evicted, Eviction, Outcome};
@@ -30,8 +28,6 @@ pub(crate) struct Lru<K, V> {
     weight: usize,
     limit: usize,
     expiry: Expiry<u32>,
-    /// The stamp of the next insertion.
-    next_stamp: u64,
     /// `entries` and `weight` are filled in by the engine.
     pub(crate) counts: Stats,
 }
@@ -43,24 +39,17 @@ struct Entry<K, V> {
     /// Kept so that the table can grow, and an entry be unlisted, without calling the key's `Hash` or `Eq`.
     hash: u64,
     weight: usize,
-    /// Names the insertion, and so the value: a slot and a key outlive many.
-    #[cfg_attr(
-        not(feature = "std"),
-        expect(dead_code, reason = "only walks that let go of the cache ask for it")
-    )]
-    stamp: u64,
     life: Life,
 }
 
 impl<K, V> Lru<K, V> {
-    pub(crate) fn new(limit: usize, lifetimes: Lifetimes) -> Self {
+    pub(crate) fn new(limit: usize, lifetimes: Lifetimes, seed: u64) -> Self {
         Lru {
             index: HashTable::new(),
             slots: Slots::new(),
             weight: 0,
             limit,
-            expiry: Expiry::new(lifetimes.to_live, lifetimes.to_idle),
-            next_stamp: 0,
+            expiry: Expiry::new(lifetimes, seed),
             counts: Stats::default(),
         }
     }
@@ -168,10 +157,8 @@ impl<K, V> Lru<K, V> {
             value: fresh.value,
             hash: fresh.hash,
             weight: fresh.weight,
-            stamp: self.next_stamp,
             life,
         };
-        self.next_stamp = self.next_stamp.wrapping_add(1);
         match found {
             Some(at) => {
                 let before = self.replace(at, entry, gone);
@@ -191,13 +178,6 @@ impl<K, V> Lru<K, V> {
     pub(crate) fn take(&mut self, found: Option<u32>, gone: &mut Evicted<K, V>) -> Option<(K, V)> {
         let at = self.living(found, gone)?;
         Some(self.remove(at))
-    }
-
-    /// Takes out the entry in a slot if it is still the insertion with this stamp.
-    #[cfg(feature = "std")]
-    pub(crate) fn take_stamped(&mut self, at: u32, stamp: u64) -> Option<(K, V)> {
-        let is_it = self.slots.get(at).is_some_and(|entry| entry.stamp == stamp);
-        is_it.then(|| self.remove(at))
     }
 
     /// Takes out the oldest entry that is not over.
@@ -238,7 +218,7 @@ impl<K, V> Lru<K, V> {
         from: u64,
         now: Tick,
         most: usize,
-        mut each: impl FnMut(Name, &K, &V),
+        mut each: impl FnMut(&K, &V),
     ) -> Option<u64> {
         let mut met = 0;
         let last = from.saturating_add(WALK_SLOTS).min(self.slots.end().into());
@@ -249,8 +229,7 @@ impl<K, V> Lru<K, V> {
             // Slots are numbered by 32 bits, and this is one of them.
             let near = at as u32;
             if let Some(entry) = self.entry_at(near, now) {
-                let stamp = entry.stamp;
-                each(Name { near, stamp }, &entry.key, &entry.value);
+                each(&entry.key, &entry.value);
                 met += 1;
             }
         }
@@ -439,7 +418,7 @@ mod tests {
 
     #[test]
     fn the_invariants_hold_when_hashes_collide_and_weights_change() {
-        let mut lru = Lru::new(10, Lifetimes::default());
+        let mut lru = Lru::new(10, Lifetimes::default(), 1);
         for key in 0..20 {
             put(
                 &mut lru,
@@ -462,7 +441,7 @@ mod tests {
             to_idle: Some(Duration::from_millis(100)),
             ..Lifetimes::default()
         };
-        let mut lru = Lru::new(10, idle);
+        let mut lru = Lru::new(10, idle, 1);
         let mut gone = Evicted::new();
         put(&mut lru, 1, 1, None);
         put(&mut lru, 2, 1, Some(500));

@@ -13,12 +13,13 @@ use core::fmt;
 use core::str::FromStr;
 
 use self::arm::Arm;
+use crate::raw::Print;
 
 pub(crate) mod arm;
+mod past;
 pub(crate) mod selector;
 pub(crate) mod set;
 mod shadow;
-mod sketch;
 
 /// How a cache chooses what to keep.
 ///
@@ -107,11 +108,39 @@ impl fmt::Display for ParsePolicyError {
 
 impl Error for ParsePolicyError {}
 
-/// A hash as sets have it: 32 bits, of which the highest choose the set and the lowest are the tag. Mixed apart
-/// from what chooses a shard, so that the keys of one shard still fill all of its sets.
+/// Where a key belongs, and what its set sees of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    /// From zero at the start of the first set on, 2^16 steps to a set. In this order stand all keys, however often
+    /// the sets are cut in two.
+    pub(crate) position: u32,
+    pub(crate) print: Print,
+}
+
+/// The most sets a table may begin with.
+pub(crate) const SETS_MAX: usize = 1 << 16;
+
+/// The spot of a hash in a table that began with so many sets.
 #[inline]
-pub(crate) fn short_hash(hash: u64) -> u32 {
-    ((hash ^ (hash >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) as u32
+pub(crate) fn spot(hash: u64, n_sets: usize) -> Spot {
+    // Mixed apart from what chooses a shard, so that the keys of one shard still fill all of its sets.
+    let short = (hash ^ (hash >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32;
+    let position = ((short * n_sets as u64) >> 16) as u32;
+    Spot {
+        position,
+        print: Print {
+            tag: short as u8,
+            mark: position as u16,
+        },
+    }
+}
+
+impl Spot {
+    /// The set, in a table that has doubled so many times.
+    #[inline]
+    pub(crate) fn set(self, doublings: u32) -> usize {
+        (self.position >> (16 - doublings)) as usize
+    }
 }
 
 #[cfg(test)]

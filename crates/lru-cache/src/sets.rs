@@ -1,18 +1,28 @@
 //! Entries in sets, each under a policy of its own: who is found, who stays, how many fit, and how long they live.
 
 mod group;
+#[cfg(feature = "std")]
+mod pool;
 
 use alloc::vec::Vec;
 
 use equivalent::Equivalent;
 use purlin_core::{Rng, Tick};
 
-use self::group::{Group, Left};
-use crate::engine::{Fresh, Name, Place, SWEEP_BUDGET};
+#[cfg(feature = "std")]
+use self::group::Got;
+use self::group::{Extra, Group, Left};
+#[cfg(feature = "std")]
+pub(crate) use self::pool::Pool;
+#[cfg(feature = "std")]
+use crate::engine::Glance;
+use crate::engine::{Fresh, Place, SWEEP_BUDGET};
 use crate::expiry::{Expiry, Life, Lifetimes};
 use crate::insertion::{Cause, Evicted, Eviction, Outcome};
 use crate::policy::arm::Arm;
-use crate::policy::short_hash;
+use crate::policy::set::Rules;
+use crate::policy::{SETS_MAX, Spot, spot};
+use crate::raw::{Print, SLOTS_MAX};
 use crate::stats::Stats;
 
 /// A table of sets with a hard bound on the weight of all.
@@ -23,17 +33,24 @@ use crate::stats::Stats;
 /// entry of the capacity is used, though no set is sized for it.
 ///
 /// 1. `weight` is the sum of the entries' weights and at most `limit`, whenever no method is running.
-/// 2. `len` is the number of entries in all groups, and there is a power of two of groups.
+/// 2. `len` is the number of entries in all groups. There are none, or `begins_with` times two to the power of
+///    `doublings`.
 /// 3. An entry has a timer in `expiry` exactly if it has a deadline, and the timer names the entry.
 #[derive(Debug)]
 pub(crate) struct Sets<K, V> {
     groups: Vec<Group<K, V>>,
+    /// Groups of the smallest table.
+    begins_with: usize,
+    doublings: u32,
+    most_doublings: u32,
     len: usize,
     weight: usize,
     limit: usize,
     /// Whether entries weigh other than one each.
-    is_weighed: bool,
-    arm: Arm,
+    /// Where more of the limit may be had, once all of it is used.
+    #[cfg(feature = "std")]
+    pool: Option<Pool>,
+    rules: Rules,
     expiry: Expiry<Name>,
     /// The stamp of the next insertion. It comes round after 2³² of them: then an entry could be taken for one that
     /// was judged so long ago, in a walk that lasted for all of that time.
@@ -45,19 +62,30 @@ pub(crate) struct Sets<K, V> {
     pub(crate) counts: Stats,
 }
 
+/// Names an insertion that has a deadline, for as long as its entry is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Name {
+    position: u32,
+    stamp: u32,
+}
+
 /// Up to so many entries a cache is one set.
 const ONE_SET: usize = 1024;
-/// Entries of a set on the average, when the cache is full: above half of this and up to it.
-const WAYS: usize = 48;
+/// Entries of a set on the average, when the cache is full.
+const WAYS: usize = 40;
 /// The average where nobody knows how many entries make the cache full.
 const WAYS_BY_WEIGHT: usize = 32;
-/// The most sets; beyond what they hold on the average, sets get larger.
-const GROUPS_MAX: usize = 1 << 24;
+/// The most sets of a table that was not yet doubled.
+const BEGINS_WITH_MAX: usize = 16;
+/// How often a table can double: its groups then share no bit of the positions.
+const DOUBLINGS_MAX: u32 = 16;
 /// The most entries of one set: it is then full whatever the bound. Only a hasher that has few hashes for many
 /// keys gets there.
 const GROUP_MAX: usize = 4096;
 /// How many sets are looked at for the fullest, when one is to give up an entry for another.
 const LOOK_AT: usize = 8;
+
+const _: () = assert!(GROUP_MAX < SLOTS_MAX && BEGINS_WITH_MAX <= SETS_MAX);
 
 impl<K, V> Sets<K, V> {
     pub(crate) fn new(
@@ -67,19 +95,46 @@ impl<K, V> Sets<K, V> {
         arm: Arm,
         seed: u64,
     ) -> Self {
+        let (begins_with, most_doublings) = if is_weighed {
+            (1, DOUBLINGS_MAX)
+        } else if limit <= ONE_SET {
+            (1, 0)
+        } else {
+            sets_for(limit)
+        };
+        let ways = if is_weighed {
+            WAYS_BY_WEIGHT
+        } else {
+            ways_of(limit, begins_with, most_doublings)
+        };
         Sets {
             groups: Vec::new(),
+            begins_with,
+            doublings: 0,
+            most_doublings,
             len: 0,
             weight: 0,
             limit,
-            is_weighed,
-            arm,
-            expiry: Expiry::new(lifetimes.to_live, lifetimes.to_idle),
-            next_stamp: 0,
+            #[cfg(feature = "std")]
+            pool: None,
+            rules: Rules { arm, ways },
+            expiry: Expiry::new(lifetimes, seed),
+            next_stamp: 1,
             hand: 0,
             rng: Rng::from_seed(seed),
             counts: Stats::default(),
         }
+    }
+
+    /// Has no more than its own part of the limit for good, from here on.
+    #[cfg(feature = "std")]
+    pub(crate) fn join(&mut self, pool: Pool) {
+        debug_assert_eq!(self.weight, 0);
+        // As a part of a larger cache it is not one set, however small.
+        (self.begins_with, self.most_doublings) = sets_for(self.limit);
+        self.rules.ways = ways_of(self.limit, self.begins_with, self.most_doublings);
+        self.limit = pool.own();
+        self.pool = Some(pool);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -95,7 +150,7 @@ impl<K, V> Sets<K, V> {
     }
 
     pub(crate) fn set_arm(&mut self, arm: Arm) {
-        self.arm = arm;
+        self.rules.arm = arm;
     }
 
     #[inline]
@@ -112,7 +167,8 @@ impl<K, V> Sets<K, V> {
             let place = self
                 .named(name)
                 .expect("timers name entries that are there");
-            let life = self.groups[place.set as usize].life_mut(place.at);
+            let extra = self.groups[place.set as usize].extra_mut(place.at as usize);
+            let life = &mut extra.expect("who is named has a stamp").life;
             life.fired();
             if self.expiry.is_over(life) {
                 self.evict(place, gone);
@@ -130,10 +186,42 @@ impl<K, V> Sets<K, V> {
     where
         Q: Equivalent<K> + ?Sized,
     {
-        let hash = short_hash(hash);
-        let set = self.set_of(hash);
-        let at = self.groups.get(set)?.find(hash, key)?;
+        let spot = self.spot(hash);
+        let set = spot.set(self.doublings);
+        let at = self.groups.get(set)?.find(spot.print, key)?;
         Some(place(set, at))
+    }
+
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn get_at_once<Q>(&mut self, hash: u64, key: &Q, now: Tick) -> Option<Glance<'_, V>>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        self.expiry.observe(now);
+        if self.expiry.is_behind() {
+            return None;
+        }
+        let spot = self.spot(hash);
+        let group = self.groups.get_mut(spot.set(self.doublings));
+        let found = group.and_then(|group| group.get(spot.print, key, &self.rules, &self.expiry));
+        match found {
+            Some(Got::Value(value)) => {
+                self.counts.hits += 1;
+                Some(Glance {
+                    value: Some(value),
+                    tells: self.counts.evictions > 0,
+                })
+            }
+            Some(Got::Over) => None,
+            None => {
+                self.counts.misses += 1;
+                Some(Glance {
+                    value: None,
+                    tells: false,
+                })
+            }
+        }
     }
 
     #[inline]
@@ -163,6 +251,7 @@ impl<K, V> Sets<K, V> {
         Some(value)
     }
 
+    #[inline]
     pub(crate) fn put(
         &mut self,
         found: Option<Place>,
@@ -202,16 +291,10 @@ impl<K, V> Sets<K, V> {
         Some(self.remove(place))
     }
 
-    #[cfg(feature = "std")]
-    pub(crate) fn take_named(&mut self, name: Name) -> Option<(K, V)> {
-        let place = self.named(name)?;
-        Some(self.remove(place))
-    }
-
     pub(crate) fn take_oldest(&mut self, gone: &mut Evicted<K, V>) -> Option<(K, V)> {
         while self.len > 0 {
             let set = self.fullest_near_hand(usize::MAX)?;
-            let at = self.groups[set].policy.worst(&self.arm);
+            let at = self.groups[set].worst(&self.rules);
             if let Some(pair) = self.take(Some(place(set, at)), gone) {
                 return Some(pair);
             }
@@ -237,49 +320,53 @@ impl<K, V> Sets<K, V> {
         self.weight = 0;
         self.len = 0;
         self.hand = 0;
+        self.doublings = 0;
         self.expiry.clear();
+        self.give_back();
         core::mem::take(&mut self.groups)
     }
 
-    /// A walk is in the order of hashes, which stays when the table doubles meanwhile; so it meets each entry that
-    /// stays exactly once.
+    /// A walk is in the order of positions, which stays when the table doubles meanwhile; so it meets each entry
+    /// that stays exactly once.
     #[cfg(feature = "std")]
     pub(crate) fn walk(
         &self,
         from: u64,
         now: Tick,
         most: usize,
-        mut each: impl FnMut(Name, &K, &V),
+        mut each: impl FnMut(&K, &V),
     ) -> Option<u64> {
         let mut met = 0;
         let (mut from, mut looked_at) = (from, 0);
-        while !self.groups.is_empty() && from < 1 << 32 {
-            let set = self.set_of(from as u32);
+        let bits = 16 - self.doublings;
+        let end = (self.groups.len() as u64) << bits;
+        while from < end {
+            let set = (from >> bits) as usize;
             let group = &self.groups[set];
-            let mut ahead: Vec<(u32, usize)> = (0..group.len())
-                .map(|at| (group.policy.hash(at), at))
-                .filter(|&(hash, _)| u64::from(hash) >= from)
+            let mut ahead: Vec<(u64, usize)> = (0..group.len())
+                .map(|at| (self.position(set, at).into(), at))
+                .filter(|&(position, _)| position >= from)
                 .collect();
             ahead.sort_unstable();
             let mut before = None;
-            for (hash, at) in ahead {
-                // Equal hashes go together, for a walk cannot go on between them.
-                if met >= most && before != Some(hash) {
-                    return Some(hash.into());
+            for (position, at) in ahead {
+                // Those of one position go together, for a walk cannot go on between them.
+                if met >= most && before != Some(position) {
+                    return Some(position);
                 }
-                before = Some(hash);
+                before = Some(position);
                 if let Some((key, value)) = group.living(at, &self.expiry, now) {
-                    each(group.name(at), key, value);
+                    each(key, value);
                     met += 1;
                 }
             }
-            from = (set as u64 + 1) << (32 - self.groups.len().ilog2());
+            from = (set as u64 + 1) << bits;
             looked_at += 1;
             if met >= most || looked_at >= most {
                 break;
             }
         }
-        (!self.groups.is_empty() && from < 1 << 32).then_some(from)
+        (from < end).then_some(from)
     }
 
     pub(crate) fn iter(&self, now: Tick) -> Iter<'_, K, V> {
@@ -292,19 +379,19 @@ impl<K, V> Sets<K, V> {
         }
     }
 
-    /// The set of a hash; 0 while there is none.
     #[inline]
-    fn set_of(&self, hash: u32) -> usize {
-        let bits = self.groups.len().max(1).trailing_zeros();
-        // Shifted by all 32 bits where there is one set.
-        (u64::from(hash) >> (32 - bits)) as usize
+    fn spot(&self, hash: u64) -> Spot {
+        spot(hash, self.begins_with)
+    }
+
+    fn position(&self, set: usize, at: usize) -> u32 {
+        let begun = (set >> self.doublings) as u32;
+        begun << 16 | u32::from(self.groups[set].mark(at))
     }
 
     fn named(&self, name: Name) -> Option<Place> {
-        let set = self.set_of(name.near);
-        let group = self.groups.get(set)?;
-        let is_it = |at| u64::from(group.policy.stamp(at)) == name.stamp;
-        Some(place(set, group.policy.find(name.near, is_it)?))
+        let set = (name.position >> (16 - self.doublings)) as usize;
+        Some(place(set, self.groups.get(set)?.stamped(name.stamp)?))
     }
 
     /// The place, unless its entry is over; then that leaves.
@@ -321,28 +408,36 @@ impl<K, V> Sets<K, V> {
     #[inline]
     fn refresh(&mut self, place: Place) -> &V {
         let group = &mut self.groups[place.set as usize];
-        group.policy.hit(place.at as usize, &self.arm);
-        group.prolong(place.at as usize, &self.expiry);
+        group.hit(place.at as usize, &self.rules, &self.expiry);
         group.value(place.at as usize)
     }
 
+    #[inline]
     fn add(&mut self, fresh: Fresh<K, V>, life: Life, gone: &mut Evicted<K, V>) {
         self.grow();
-        let hash = short_hash(fresh.hash);
-        let set = self.set_of(hash);
-        let stamp = self.next_stamp;
-        self.next_stamp = stamp.wrapping_add(1);
+        let spot = self.spot(fresh.hash);
+        let set = spot.set(self.doublings);
         let group = &mut self.groups[set];
-        let at = group.policy.admit(hash, stamp, &self.arm);
-        group.push(fresh.key, fresh.value, fresh.weight, life, self.is_weighed);
+        group.prefetch();
+        let segment = group.expect(spot.print, &self.rules);
+        let weight = fresh.weight;
+        let entry = (fresh.key, fresh.value);
+        let extra = self.extra(weight, life);
+        let at = if self.has_room(weight) && self.groups[set].len() < GROUP_MAX {
+            self.groups[set].add(spot.print, entry, extra, segment, &self.rules)
+        } else if self.can_spare(set) {
+            let group = &mut self.groups[set];
+            let at = group.victim(Some(segment), None, &self.rules, &mut self.rng);
+            let left = group.replace(at, spot.print, entry, extra, segment);
+            self.report(left, gone);
+            self.make_room(weight, set, at, gone)
+        } else {
+            self.make_room(weight, set, usize::MAX, gone);
+            self.groups[set].add(spot.print, entry, extra, segment, &self.rules)
+        };
         self.len += 1;
-        let evictions = self.counts.evictions;
-        let place = self.make_room(place(set, at), fresh.weight, gone);
-        if self.counts.evictions == evictions {
-            self.groups[set].policy.settle(&self.arm);
-        }
-        self.weight += fresh.weight;
-        self.set_timer(place);
+        self.weight += weight;
+        self.set_timer(place(set, at));
     }
 
     fn replace(
@@ -352,81 +447,115 @@ impl<K, V> Sets<K, V> {
         life: Life,
         gone: &mut Evicted<K, V>,
     ) -> (K, V) {
-        let stamp = self.next_stamp;
-        self.next_stamp = stamp.wrapping_add(1);
         let weight = fresh.weight;
-        let group = &mut self.groups[place.set as usize];
-        group.policy.hit(place.at as usize, &self.arm);
-        group.policy.set_stamp(place.at as usize, stamp);
-        let mut before = group.swap(
-            place.at as usize,
-            fresh.key,
-            fresh.value,
-            weight,
-            life,
-            self.is_weighed,
-        );
+        let extra = self.extra(weight, life);
+        let (set, at) = (place.set as usize, place.at as usize);
+        let group = &mut self.groups[set];
+        group.hit(at, &self.rules, &self.expiry);
+        let mut before = group.renew(at, (fresh.key, fresh.value), extra);
         // Its timer names the insertion before.
-        self.expiry.disarm(&mut before.life);
+        if let Some(extra) = &mut before.extra {
+            self.expiry.disarm(&mut extra.life);
+        }
         // Counted in only once there is room.
-        self.weight -= before.weight;
-        let place = self.make_room(place, weight, gone);
+        self.weight -= before.weight();
+        let at = self.make_room(weight, set, at, gone);
         self.weight += weight;
-        self.set_timer(place);
+        self.set_timer(self::place(set, at));
         (before.key, before.value)
     }
 
+    /// Evicts others than the entry of a set in `kept`, which is not counted yet, until so much weight fits, which the
+    /// caller has made sure it can. Returns where that entry is then.
+    #[inline]
+    fn make_room(
+        &mut self,
+        weight: usize,
+        set: usize,
+        mut kept: usize,
+        gone: &mut Evicted<K, V>,
+    ) -> usize {
+        while !self.has_room(weight) {
+            kept = self.make_some_room(set, kept, gone);
+        }
+        kept
+    }
+
+    #[inline(never)]
+    fn make_some_room(&mut self, set: usize, kept: usize, gone: &mut Evicted<K, V>) -> usize {
+        let is_own = self.can_spare(set);
+        let donor = if is_own { set } else { self.donor(set) };
+        let group = &mut self.groups[donor];
+        let last = group.len() - 1;
+        let keep = (donor == set && kept <= last).then_some(kept);
+        let victim = group.victim(None, keep, &self.rules, &mut self.rng);
+        let left = group.take(victim);
+        self.report(left, gone);
+        if keep == Some(last) { victim } else { kept }
+    }
+
+    /// What is to be known of an entry beside itself, if that is anything.
+    #[inline]
+    fn extra(&mut self, weight: usize, life: Life) -> Option<Extra> {
+        if weight == 1 && !life.is_mortal() {
+            return None;
+        }
+        let stamp = self.next_stamp;
+        // Zero is for those that nobody asks for.
+        self.next_stamp = stamp.wrapping_add(1).max(1);
+        Some(Extra {
+            weight,
+            life,
+            stamp,
+        })
+    }
+
+    #[inline]
     fn set_timer(&mut self, place: Place) {
-        let group = &mut self.groups[place.set as usize];
-        let name = group.name(place.at as usize);
-        if let Some(life) = group.mortal_life(place.at as usize) {
-            self.expiry.arm(name, life);
+        let (set, at) = (place.set as usize, place.at as usize);
+        if self.groups[set].extra_mut(at).is_none() {
+            return;
+        }
+        let position = self.position(set, at);
+        if let Some(Extra { life, stamp, .. }) = self.groups[set].extra_mut(at) {
+            let stamp = *stamp;
+            self.expiry.arm(Name { position, stamp }, life);
         }
     }
 
-    /// Evicts others than the entry in `kept`, which is not counted yet, until so much weight fits, which the caller
-    /// has made sure it can. Returns where that entry is then.
-    fn make_room(&mut self, mut kept: Place, weight: usize, gone: &mut Evicted<K, V>) -> Place {
-        let full = |sets: &Self| {
-            weight > sets.limit - sets.weight
-                || sets.groups[kept.set as usize].len() > GROUP_MAX
-                || sets.len > u32::MAX as usize
-        };
-        if !full(self) {
-            return kept;
+    /// Whether so much more weight fits, if need be after a look into the pool.
+    #[inline]
+    fn has_room(&mut self, weight: usize) -> bool {
+        if weight > self.limit - self.weight {
+            #[cfg(feature = "std")]
+            if let Some(pool) = &self.pool {
+                self.limit += pool.take(weight);
+                return weight <= self.limit - self.weight;
+            }
+            return false;
         }
-        loop {
-            let set = self.donor(kept.set as usize);
-            let group = &mut self.groups[set];
-            let last = group.len() - 1;
-            let is_own = set == kept.set as usize;
-            let keep = if is_own { kept.at as usize } else { usize::MAX };
-            let at = group.policy.evict(keep, &self.arm, &mut self.rng);
-            let left = group.swap_remove(at);
-            if is_own && kept.at as usize == last {
-                kept.at = at as u32;
-            }
-            self.report(left, gone);
-            let is_full = weight > self.limit - self.weight
-                || self.groups[kept.set as usize].len() > GROUP_MAX
-                || self.len > u32::MAX as usize;
-            if !is_full {
-                return kept;
-            }
+        self.len < u32::MAX as usize
+    }
+
+    /// Gives back to the pool what is not needed for now.
+    fn give_back(&mut self) {
+        #[cfg(feature = "std")]
+        if let Some(pool) = &self.pool {
+            self.limit -= pool.put(self.limit - self.weight, self.limit);
         }
     }
 
-    /// The set that gives up an entry for one that comes to this set: this, if it has a fair part of all.
-    fn donor(&mut self, set: usize) -> usize {
+    /// Whether a set has a fair part of all entries, so that it is the one to give up one for another of its own.
+    #[inline]
+    fn can_spare(&self, set: usize) -> bool {
         let own = self.groups[set].len();
-        let average = self.len / self.groups.len();
-        if own > 1 && own > average / 2 {
-            return set;
-        }
-        match self.fullest_near_hand(set) {
-            Some(other) => other,
-            None => set,
-        }
+        own > 1 && 2 * own * self.groups.len() > self.len
+    }
+
+    /// The set that gives up an entry for one that comes to this set, which has none to spare.
+    #[cold]
+    fn donor(&mut self, set: usize) -> usize {
+        self.fullest_near_hand(set).unwrap_or(set)
     }
 
     /// The fullest of the next few sets but one, from the first that has an entry on.
@@ -445,14 +574,15 @@ impl<K, V> Sets<K, V> {
 
     /// Takes an entry out because it is over, or else for the room.
     fn evict(&mut self, place: Place, gone: &mut Evicted<K, V>) {
-        let group = &mut self.groups[place.set as usize];
-        group.policy.free(place.at as usize);
-        let left = group.swap_remove(place.at as usize);
+        let left = self.groups[place.set as usize].take(place.at as usize);
         self.report(left, gone);
+        self.give_back();
     }
 
+    #[inline]
     fn report(&mut self, left: Left<K, V>, gone: &mut Evicted<K, V>) {
-        let cause = if self.expiry.is_over(&left.life) {
+        let life = left.extra.as_ref().map(|extra| &extra.life);
+        let cause = if life.is_some_and(|life| self.expiry.is_over(life)) {
             self.counts.expirations += 1;
             Cause::Expired
         } else {
@@ -466,61 +596,65 @@ impl<K, V> Sets<K, V> {
     /// Takes an entry out because somebody asked for it.
     fn remove(&mut self, place: Place) -> (K, V) {
         self.counts.removals += 1;
-        let group = &mut self.groups[place.set as usize];
-        group.policy.free(place.at as usize);
-        let left = group.swap_remove(place.at as usize);
-        self.count_out(left)
+        let left = self.groups[place.set as usize].take(place.at as usize);
+        let pair = self.count_out(left);
+        self.give_back();
+        pair
     }
 
+    #[inline]
     fn count_out(&mut self, mut left: Left<K, V>) -> (K, V) {
         self.len -= 1;
-        self.weight -= left.weight;
-        self.expiry.disarm(&mut left.life);
+        self.weight -= left.weight();
+        if let Some(extra) = &mut left.extra {
+            self.expiry.disarm(&mut extra.life);
+        }
         (left.key, left.value)
     }
 
     /// Sees to it that there are sets enough for one entry more.
+    #[inline]
     fn grow(&mut self) {
+        if self.len >= self.groups.len() * self.rules.ways && self.doublings < self.most_doublings
+            || self.groups.is_empty()
+        {
+            self.double();
+        }
+    }
+
+    #[cold]
+    fn double(&mut self) {
         if self.groups.is_empty() {
-            self.groups
-                .push(Group::new(self.rng.next_u64() as u8, self.ways()));
+            self.groups = (0..self.begins_with).map(|_| Group::new()).collect();
             return;
         }
-        let n_groups = self.groups.len();
-        if n_groups >= self.most_groups() || self.len < n_groups * self.ways() {
-            return;
-        }
-        let bit = 31 - n_groups.ilog2();
-        let mut groups = Vec::with_capacity(2 * n_groups);
+        self.doublings += 1;
+        let bit = 16 - self.doublings;
+        let mut groups = Vec::with_capacity(2 * self.groups.len());
         for mut lower in core::mem::take(&mut self.groups) {
-            let upper = lower.split(self.rng.next_u64() as u8, |hash| hash >> bit & 1 == 1);
+            let goes = |print: Print| print.mark >> bit & 1 == 1;
+            let upper = lower.split(goes);
             groups.push(lower);
             groups.push(upper);
         }
         self.groups = groups;
         self.hand = 0;
     }
+}
 
-    /// How many sets a full cache has.
-    fn most_groups(&self) -> usize {
-        if self.is_weighed {
-            GROUPS_MAX
-        } else if self.limit <= ONE_SET {
-            1
-        } else {
-            let needed = self.limit.div_ceil(WAYS);
-            needed.min(GROUPS_MAX).next_power_of_two()
-        }
-    }
+/// How many sets a table for so many entries begins with, and how often it doubles.
+fn sets_for(limit: usize) -> (usize, u32) {
+    let needed = (limit / WAYS).max(1);
+    let doublings = (needed / BEGINS_WITH_MAX)
+        .checked_ilog2()
+        .map_or(0, |log| log + 1);
+    let doublings = doublings.min(DOUBLINGS_MAX);
+    ((needed >> doublings).min(BEGINS_WITH_MAX), doublings)
+}
 
-    /// The average entries of a set when the cache is full.
-    fn ways(&self) -> usize {
-        if self.is_weighed {
-            WAYS_BY_WEIGHT
-        } else {
-            (self.limit / self.most_groups()).clamp(1, ONE_SET)
-        }
-    }
+/// The entries of a set on the average, when the cache is full.
+fn ways_of(limit: usize, begins_with: usize, most_doublings: u32) -> usize {
+    (limit / (begins_with << most_doublings)).clamp(1, ONE_SET)
 }
 
 fn place(set: usize, at: usize) -> Place {

@@ -467,3 +467,54 @@ fn the_futures_of_loads_can_be_sent_to_other_threads() {
         async move { Err::<String, String>(key) }
     }));
 }
+
+#[test]
+fn a_value_is_removed_only_if_it_is_the_one_that_was_judged() {
+    for policy in [Policy::Lru, Policy::Adaptive] {
+        let cache = Cache::builder().entry_limit(10).policy(policy).build();
+        cache.insert("a".to_owned(), 1);
+        assert_eq!(
+            cache.remove_if("b", |_| unreachable!("there is none")),
+            None
+        );
+        assert_eq!(cache.remove_if("a", |&value| value > 1), None);
+        let judge = |_: &i32| {
+            // Somebody stores another between the judgement and the removal.
+            cache.insert("a".to_owned(), 2);
+            true
+        };
+        assert_eq!(cache.remove_if("a", judge), None);
+        assert_eq!(cache.get("a"), Some(2));
+        let judge =
+            |_: &i32| cache.remove("a").is_some() && cache.insert("a".to_owned(), 3).is_stored();
+        assert_eq!(cache.remove_if("a", judge), None);
+        assert_eq!(cache.remove_if("a", |&value| value == 3), Some(3));
+        assert!(cache.is_empty());
+    }
+}
+
+#[test]
+fn with_jitter_what_was_stored_together_ends_apart_and_never_late() {
+    for policy in [Policy::Lru, Policy::Adaptive] {
+        let clock = ManualClock::new();
+        let cache = Cache::builder()
+            .entry_limit(1_000)
+            .time_to_live(10 * SECOND);
+        let cache = cache
+            .jitter(0.5)
+            .policy(policy)
+            .clock(clock.clone())
+            .build();
+        (0..1_000).for_each(|key| drop(cache.insert(key, key)));
+        cache.insert_for(0, 0, 9 * SECOND);
+        let alive = || (1..1_000).filter(|key| cache.contains(key)).count();
+        clock.advance(5 * SECOND - Duration::from_nanos(1));
+        assert_eq!(alive(), 999, "none ends before half of its time");
+        clock.advance(Duration::from_millis(2_500));
+        assert!((400..600).contains(&alive()), "{}", alive());
+        clock.advance(Duration::from_millis(1_500));
+        assert_eq!(cache.get(&0), Some(0), "a time of its own is exact");
+        clock.advance(Duration::from_millis(1_001));
+        assert_eq!((alive(), cache.get(&0)), (0, None));
+    }
+}

@@ -302,7 +302,7 @@ fn regress_c22_the_bound_holds_at_every_instant() {
             .map(|number| {
                 let (cache, running) = (cache.clone(), running.clone());
                 thread::spawn(move || {
-                    for n in 0..50_000 {
+                    for n in 0..20_000 {
                         cache.insert(n * THREADS as u64 + number, ());
                     }
                     running.fetch_sub(1, Ordering::SeqCst);

@@ -395,6 +395,43 @@ mod tests {
     use super::*;
     use crate::file::OpenFile;
 
+    fn in_memory() -> OpenFile {
+        let database = Database::builder()
+            .create_with_backend(InMemoryBackend::new())
+            .unwrap();
+        tables::make(&database).unwrap();
+        OpenFile {
+            database,
+            _lock: None,
+        }
+    }
+
+    /// A file of the format without users: its sessions are nobody's, and can become somebody's.
+    #[test]
+    fn a_file_of_format_1_is_read_and_brought_up_to_date() {
+        let file = in_memory();
+        let id = purlin_session_store::SessionId::from_secret_bytes([7; 32]);
+        let (old, new) = (
+            id.key(),
+            purlin_session_store::SessionId::from_secret_bytes([8; 32]).key(),
+        );
+        tables::make_older(&file.database, &old, b"cart").unwrap();
+        let limits = RedbSessionStore::builder().limits;
+        let clock = ManualClock::new();
+        let engine = Engine::on(Path::new("memory"), file, limits, clock).unwrap();
+        let store = RedbSessionStore { engine };
+        let entry = store.load(&old, Slide::No).unwrap().unwrap();
+        assert_eq!((&entry.payload[..], entry.owner), (&b"cart"[..], None));
+
+        let user = UserKey::of("17");
+        let lifetime = purlin_session_store::Lifetime::new(Duration::MAX, Duration::MAX);
+        let record = Record::new("cart", lifetime)
+            .with_owner(purlin_session_store::Owner::User { user, cap: None });
+        let outcome = store.rotate(&old, &new, entry.version, record, Duration::ZERO);
+        assert!(matches!(outcome.unwrap(), RotateOutcome::Rotated(_)));
+        assert_eq!(store.by_user(&user).unwrap(), [new]);
+    }
+
     struct Under {
         store: RedbSessionStore<ManualClock>,
         clock: ManualClock,
@@ -420,16 +457,8 @@ mod tests {
     #[tokio::test]
     async fn the_redb_store_keeps_the_contract() {
         let clock = ManualClock::new();
-        let database = Database::builder()
-            .create_with_backend(InMemoryBackend::new())
-            .unwrap();
-        tables::make(&database).unwrap();
-        let file = OpenFile {
-            database,
-            _lock: None,
-        };
         let limits = RedbSessionStore::builder().limits;
-        let engine = Engine::on(Path::new("memory"), file, limits, clock.clone()).unwrap();
+        let engine = Engine::on(Path::new("memory"), in_memory(), limits, clock.clone()).unwrap();
         let store = RedbSessionStore { engine };
         let report = check(&Under { store, clock }).await.unwrap();
         assert_eq!(report.interleavings, 2 * 16 * 16 * 20);

@@ -15,7 +15,8 @@ use std::time::Duration;
 use purlin_core::Rng;
 use purlin_redb::RedbSessionStore;
 use purlin_session_store::{
-    CommitOutcome, Lifetime, Record, RotateOutcome, SessionId, SessionKey, Slide, Version,
+    CommitOutcome, Lifetime, Owner, Record, RotateOutcome, SessionId, SessionKey, Slide, UserKey,
+    Version,
 };
 
 /// Names the folder in which a child is to work.
@@ -139,6 +140,16 @@ impl Told {
                 }
             }
             assert!(live.len() <= 1, "round {round}: {live:?}");
+            // The user's list is in the same transaction as the session.
+            let listed = store.by_user(&user(*number)).unwrap();
+            let expected = live.iter().filter_map(|found| match found {
+                Found::At(key_number, _) => Some(key(round_of(*number), *key_number)),
+                Found::Nothing => None,
+            });
+            assert!(
+                listed.iter().copied().eq(expected),
+                "round {round}: {listed:?}"
+            );
             let found = live.pop().unwrap_or(Found::Nothing);
             assert!(
                 found == *last || Some(&found) == asked.as_ref(),
@@ -167,7 +178,16 @@ fn payload(key_number: u64, version: Version) -> Vec<u8> {
 }
 
 fn record(key_number: u64, version: Version) -> Record {
-    Record::new(payload(key_number, version), Lifetime::new(HOUR, HOUR))
+    let record = Record::new(payload(key_number, version), Lifetime::new(HOUR, HOUR));
+    record.with_owner(Owner::User {
+        user: user(key_number / 1000),
+        cap: None,
+    })
+}
+
+/// Each session has a user of its own.
+fn user(number: u64) -> UserKey {
+    UserKey::of(number.to_le_bytes())
 }
 
 /// Uses the store until it is killed.

@@ -20,6 +20,9 @@
     doc = "| [`Near`], [`Invalidations`] | sessions kept close, with a bound on how stale they can be |"
 )]
 //! | [`Sessions`], [`Policy`] | opening and committing sessions, with changes made again where somebody else was first |
+//! | [`Login`], [`Device`], [`Assurance`] | who is logged in, how surely, and where else |
+//! | [`UserKey`], [`Owner`], [`Cap`] | whose a session is, as stores see it, and how many a user may have |
+//! | [`OnClash`] | what becomes of a field that two requests changed |
 #![cfg_attr(
     feature = "keyring",
     doc = "| [`CookieCodec`], [`CookieAttributes`] | sealed cookies, with keys that rotate |"
@@ -45,6 +48,13 @@
 //! old id have the new privileges, and at none does neither id work. Requests that were on their way with the
 //! old id can read for a few seconds what was there before.
 //!
+//! *Privileges that come back.* Who is logged in lives beside the fields, and changes together with the id or
+//! not at all ([`Session::login`], [`Session::step_up`]). A request that is late finds that its id is not the
+//! session's any more, so it can restore nothing.
+//!
+//! *Revocation that misses one.* A session is on its user's list before it can be loaded and until it has
+//! ended, so [`Sessions::logout_everywhere`] and its like reach also what is being made or moved meanwhile.
+//!
 //! *Failure taken for absence.* A store that cannot be reached is an error. It is never an empty session,
 //! which somebody would then save over the real one.
 //!
@@ -62,11 +72,6 @@
 //! The crate waits for nothing but the store, starts no thread and names no runtime. Opening a session is one
 //! call of the store; the payload is not decoded, but searched where it lies when a field is asked for.
 //! Hashing an id is one SHA-256 of 32 bytes.
-//!
-//! # What is not here yet
-//!
-//! A user's list of sessions, and their revocation together; fields with merge rules of their own, such as
-//! those of a login. The names above are meant to stay when these come.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

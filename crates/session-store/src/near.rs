@@ -164,7 +164,8 @@ impl<C> NearBuilder<C> {
     }
 
     /// Which sessions are not to be kept here, but asked of the store at each load: those that may do what a revoked
-    /// session must not do for even a moment. Runs without a lock, at each load that reached the store.
+    /// session must not do for even a moment. All sessions of users are `|entry| entry.owner.is_some()`. Runs without a
+    /// lock, at each load that reached the store.
     pub fn privileged(
         mut self,
         is_privileged: impl Fn(&Entry) -> bool + Send + Sync + 'static,

@@ -257,6 +257,7 @@ async fn names_of_our_own_cannot_be_set_read_or_removed() {
     assert_eq!(open(&shop, &session).await.user(), Some("17"));
 }
 
+#[cfg(feature = "json")]
 #[tokio::test]
 async fn a_flash_value_is_for_one_request() {
     let (shop, _) = shop(Policy::default());

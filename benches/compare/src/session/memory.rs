@@ -13,7 +13,7 @@ use tower_sessions_moka_store::MokaStore;
 
 use super::document::json_len;
 use super::floors::BareMap;
-use super::ours::{self, Ours};
+use super::ours::{self, BareStore, Ours};
 use super::rivals::{TowerMemory, TowerMoka};
 use super::rounds::{self, Contender, Running};
 use crate::allocations::live_bytes;
@@ -22,7 +22,8 @@ use crate::table::Table;
 pub(super) fn print_speed(rounds: usize, ops: usize) -> Result<(), Box<dyn Error>> {
     let contenders = vec![
         Running::start::<BareMap>(Arc::new(DashMap::new()), 64)?,
-        Running::start::<Ours<MemoryStore>>(ours::memory(), 64)?,
+        Running::start::<BareStore>(ours::memory_store(), 64)?,
+        Running::start::<Ours<Arc<MemoryStore>>>(ours::memory(), 64)?,
         Running::start::<TowerMemory>(Default::default(), 64)?,
         Running::start::<TowerMoka>(MokaStore::new(None), 64)?,
     ];
@@ -44,8 +45,8 @@ pub(super) fn print_bytes() -> Result<(), Box<dyn Error>> {
     };
     row(BareMap::NAME, heap_of::<BareMap>(Arc::new(DashMap::new()))?);
     row(
-        Ours::<MemoryStore>::NAME,
-        heap_of::<Ours<MemoryStore>>(ours::memory())?,
+        Ours::<Arc<MemoryStore>>::NAME,
+        heap_of::<Ours<Arc<MemoryStore>>>(ours::memory())?,
     );
     row(
         TowerMemory::NAME,

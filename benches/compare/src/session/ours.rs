@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use purlin_redis::RedisSessionStore;
 use purlin_session_store::{
-    MemoryStore, Policy, Saved, Session, SessionId, SessionStore, Sessions, Slide,
+    CommitOutcome, CreateOutcome, Lifetime, MemoryStore, Policy, Record, Saved, Session, SessionId,
+    SessionKey, SessionStore, Sessions, Slide, Version,
 };
 
 use serde_json::Value;
 
-use super::document::{READ, fields};
+use super::document::{READ, fields, json_len};
 use super::rounds::Contender;
 
 /// [`Sessions`] over a store.
@@ -101,17 +103,81 @@ contender!(RedisSessionStore, "purlin, Redis", String, |url| {
     Arc::new(Sessions::new(store, Policy::default()))
 });
 contender!(
-    MemoryStore,
+    Arc<MemoryStore>,
     "purlin, memory",
-    Arc<Sessions<MemoryStore>>,
+    Arc<Sessions<Arc<MemoryStore>>>,
     |shared| shared
 );
 
 /// A memory store for a comparison: larger than any of them needs.
-pub(super) fn memory() -> Arc<Sessions<MemoryStore>> {
+pub(super) fn memory_store() -> Arc<MemoryStore> {
     let store = MemoryStore::builder()
         .max_entries(4_000_000)
         .max_bytes(16 << 30)
         .build();
-    Arc::new(Sessions::new(store, Policy::default()))
+    Arc::new(store)
+}
+
+/// Sessions over such a store.
+pub(super) fn memory() -> Arc<Sessions<Arc<MemoryStore>>> {
+    Arc::new(Sessions::new(memory_store(), Policy::default()))
+}
+
+/// The memory store by itself, asked by key: what is left when the session around it costs nothing.
+pub(super) struct BareStore {
+    store: Arc<MemoryStore>,
+    payload: Bytes,
+}
+
+impl BareStore {
+    fn record(&self) -> Record {
+        let lifetime = Lifetime::new(
+            Duration::from_secs(30 * 60),
+            Duration::from_secs(12 * 60 * 60),
+        );
+        // As a session writes it: bytes of its own.
+        Record::new(Bytes::copy_from_slice(&self.payload), lifetime)
+    }
+
+    async fn loaded(&self, key: &SessionKey, slide: Slide) {
+        let entry = self.store.load(key, slide).await;
+        let entry = entry.expect("the store answers").expect("it lives");
+        assert_eq!(entry.payload.len(), self.payload.len());
+    }
+}
+
+impl Contender for BareStore {
+    const NAME: &'static str = "purlin, memory, the store by key";
+    type Shared = Arc<MemoryStore>;
+    type Session = (SessionKey, Version);
+
+    async fn connect(store: Self::Shared) -> Self {
+        BareStore {
+            store,
+            payload: vec![b'x'; json_len()].into(),
+        }
+    }
+    async fn create(&self) -> Self::Session {
+        let key = SessionId::random().expect("there is entropy").key();
+        let created = self.store.create(&key, self.record()).await;
+        let created = created.expect("the store has room");
+        assert_eq!(created, CreateOutcome::Created(Version::FIRST));
+        (key, Version::FIRST)
+    }
+    async fn load(&self, (key, _): &Self::Session) {
+        self.loaded(key, Slide::No).await;
+    }
+    async fn load_and_move(&self, (key, _): &Self::Session) {
+        let slide = Slide::To {
+            idle: Duration::from_secs(30 * 60),
+            min_gain: Duration::ZERO,
+        };
+        self.loaded(key, slide).await;
+    }
+    async fn save(&self, (key, version): &mut Self::Session, _: u64) {
+        let outcome = self.store.commit(key, *version, self.record()).await;
+        *version = version.next();
+        let outcome = outcome.expect("the store has room");
+        assert_eq!(outcome, CommitOutcome::Committed(*version));
+    }
 }

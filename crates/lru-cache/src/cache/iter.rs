@@ -5,7 +5,7 @@ use core::hash::{BuildHasher, Hash};
 use purlin_core::Clock;
 
 use super::Cache;
-use crate::engine::Name;
+use super::shard::Watched;
 use crate::insertion::Evicted;
 
 /// # Walks
@@ -37,50 +37,59 @@ where
     /// If `keep` panics, the entries it refused before may be gone or not, and the others are there.
     pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) {
         let mut position = Position::default();
-        loop {
-            let mut refused = Vec::new();
-            let batch = self.batch(&mut position, Walk::Judging, |name, key, value| {
-                (name, key.clone(), value.clone())
-            });
-            let Some((shard_idx, batch)) = batch else {
-                return;
-            };
-            for (name, key, value) in batch {
-                if !keep(&key, &value) {
-                    refused.push(name);
-                }
-            }
+        while let Some(mut seen) = self.batch(&mut position, Walk::Judging) {
+            let judged = core::mem::take(&mut seen.entries);
+            let refused: Vec<(usize, K)> = judged
+                .into_iter()
+                .enumerate()
+                .filter(|(_, (key, value))| !keep(key, value))
+                .map(|(n, (key, _))| (n, key))
+                .collect();
+            let hashes: Vec<u64> = refused
+                .iter()
+                .map(|(_, key)| self.hasher.hash_one(key))
+                .collect();
             // Declared first, so dropped after the lock.
             let mut removed = Vec::with_capacity(refused.len());
-            let mut contents = self.shards[shard_idx].lock();
-            for name in refused {
-                removed.extend(contents.engine.take_named(name));
+            let mut gone = Evicted::new();
+            let mut contents = self.shards[seen.shard_idx].lock();
+            let watch = seen
+                .watched
+                .as_mut()
+                .and_then(|watched| watched.end(&mut contents));
+            let is_same = |n: usize| watch.as_ref().is_some_and(|watch| watch.is_untouched(n));
+            for ((n, key), hash) in refused.iter().zip(hashes) {
+                if is_same(*n) {
+                    let found = contents.engine.find(hash, key);
+                    removed.extend(contents.engine.take(found, &mut gone));
+                }
             }
+            drop(contents);
         }
     }
 
-    /// The next few entries, each as `copy` makes it, and their shard. `None` at the end.
-    fn batch<T>(
-        &self,
-        position: &mut Position,
-        walk: Walk,
-        copy: impl Fn(Name, &K, &V) -> T,
-    ) -> Option<(usize, Vec<T>)> {
+    /// Clones of the next few entries. `None` at the end.
+    fn batch(&self, position: &mut Position, walk: Walk) -> Option<Seen<'_, K, V>> {
         let shard_idx = position.shard_idx;
         let shard = self.shards.get(shard_idx)?;
         let now = self.now();
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut entries = Vec::with_capacity(BATCH);
         let mut gone = Evicted::new();
         let mut contents = shard.lock();
         contents.engine.observe(now, &mut gone);
         if position.at == 0 && walk == Walk::Judging {
             contents.flights.overtake_all();
         }
-        let next = contents
-            .engine
-            .walk(position.at, now, BATCH, |name, key, value| {
-                batch.push(copy(name, key, value));
-            });
+        let next = contents.engine.walk(position.at, now, BATCH, |key, value| {
+            entries.push((key.clone(), value.clone()));
+        });
+        let watched = if walk == Walk::Judging {
+            let keys = entries.iter().map(|(key, _)| key.clone()).collect();
+            Some(shard.watch(contents, keys))
+        } else {
+            drop(contents);
+            None
+        };
         *position = match next {
             Some(at) => Position { shard_idx, at },
             None => Position {
@@ -88,8 +97,19 @@ where
                 at: 0,
             },
         };
-        Some((shard_idx, batch))
+        Some(Seen {
+            shard_idx,
+            entries,
+            watched,
+        })
     }
+}
+
+/// Clones of a few entries of a shard, and whether they are watched.
+struct Seen<'a, K, V> {
+    shard_idx: usize,
+    entries: Vec<(K, V)>,
+    watched: Option<Watched<'a, K, V>>,
 }
 
 /// How many entries are cloned under one lock, or some more if their hashes are equal.
@@ -132,9 +152,8 @@ where
             if let Some(entry) = self.batch.next() {
                 return Some(entry);
             }
-            let copy = |_, key: &K, value: &V| (key.clone(), value.clone());
-            let (_, batch) = self.cache.batch(&mut self.position, Walk::Reading, copy)?;
-            self.batch = batch.into_iter();
+            let mut seen = self.cache.batch(&mut self.position, Walk::Reading)?;
+            self.batch = core::mem::take(&mut seen.entries).into_iter();
         }
     }
 }

@@ -325,6 +325,7 @@ where
                 weight,
                 time_to_live: None,
             };
+            contents.watches.written(&fresh.key);
             _outcome = contents.engine.put(found, fresh, &mut gone);
         }
         drop(contents);

@@ -1,9 +1,12 @@
+use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 
-use purlin_core::sync::{Mutex, MutexGuard};
+use equivalent::Equivalent;
 
+use super::watch::{Watch, Watches};
 use crate::engine::Engine;
 use crate::flight::Flights;
+use crate::raw::{Lock, LockGuard};
 use crate::reentry::Inside;
 
 /// One part of a cache, with a lock of its own. Aligned so that no two locks share a line, nor the pair of lines
@@ -11,7 +14,7 @@ use crate::reentry::Inside;
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Shard<K, V> {
-    contents: Mutex<Contents<K, V>>,
+    contents: Lock<Contents<K, V>>,
 }
 
 /// What a shard's lock protects. Values and flights are under the same one, so that a key is never seen with
@@ -20,14 +23,34 @@ pub(super) struct Shard<K, V> {
 pub(super) struct Contents<K, V> {
     pub(super) engine: Engine<K, V>,
     pub(super) flights: Flights<K, V>,
+    pub(super) watches: Watches<K>,
+}
+
+impl<K, V> Contents<K, V> {
+    /// To be called before a key is written to: nobody may store what he loaded, or remove what he judged, before.
+    #[inline]
+    pub(super) fn overtake<Q>(&mut self, hash: u64, key: &Q)
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        self.flights.overtake(hash, key);
+        self.watches.written(key);
+    }
+
+    /// The same for all keys.
+    pub(super) fn overtake_all(&mut self) {
+        self.flights.overtake_all();
+        self.watches.all_written();
+    }
 }
 
 impl<K, V> Shard<K, V> {
     pub(super) fn new(engine: Engine<K, V>) -> Self {
         Shard {
-            contents: Mutex::new(Contents {
+            contents: Lock::new(Contents {
                 engine,
                 flights: Flights::new(),
+                watches: Watches::new(),
             }),
         }
     }
@@ -48,11 +71,45 @@ impl<K, V> Shard<K, V> {
     }
 }
 
+impl<K, V> Shard<K, V> {
+    /// Watches keys whose entries were just seen under the lock, until the answer is asked to end it or dropped.
+    pub(super) fn watch(&self, mut contents: Locked<'_, K, V>, keys: Vec<K>) -> Watched<'_, K, V> {
+        let id = contents.watches.begin(keys);
+        Watched {
+            shard: self,
+            id: Some(id),
+        }
+    }
+}
+
+/// Keys of a shard that are watched.
+#[derive(Debug)]
+pub(super) struct Watched<'a, K, V> {
+    shard: &'a Shard<K, V>,
+    id: Option<u64>,
+}
+
+impl<K, V> Watched<'_, K, V> {
+    /// Ends it, under the lock of the same shard. What this returns must be dropped after the lock.
+    pub(super) fn end(&mut self, contents: &mut Locked<'_, K, V>) -> Option<Watch<K>> {
+        contents.watches.end(self.id.take()?)
+    }
+}
+
+impl<K, V> Drop for Watched<'_, K, V> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            // The judge has panicked, or says no. The keys are dropped after the lock.
+            let _watch = self.shard.lock().watches.end(id);
+        }
+    }
+}
+
 /// A shard that this thread alone works on.
 #[derive(Debug)]
 pub(super) struct Locked<'a, K, V> {
     /// Before the mark, so that the lock is released before the mark is taken off.
-    contents: MutexGuard<'a, Contents<K, V>>,
+    contents: LockGuard<'a, Contents<K, V>>,
     _inside: Inside,
 }
 

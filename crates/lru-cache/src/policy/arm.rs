@@ -97,4 +97,10 @@ impl Arm {
     /// Where [`CHOICES`](Self::CHOICES) has least recently used, and S3-FIFO, with which the choice begins.
     pub(crate) const LRU_IDX: usize = 0;
     pub(crate) const FIRST_IDX: usize = 1;
+
+    /// Whether a hit may put an entry in another place.
+    #[inline]
+    pub(crate) const fn heeds_order_of_use(&self) -> bool {
+        self.window_by_use || self.main_by_use
+    }
 }

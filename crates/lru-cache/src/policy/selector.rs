@@ -1,8 +1,8 @@
 use purlin_core::Rng;
 
+use super::Policy;
 use super::arm::Arm;
 use super::shadow::Shadow;
-use super::{Policy, short_hash};
 
 /// Finds the arm that suits the load, by trying all of them on a sample of the keys.
 ///
@@ -112,7 +112,6 @@ impl Selector {
 
     /// Takes note of a request for a sampled key. True if the arm may have changed.
     pub(crate) fn note(&mut self, hash: u64, hit: bool) -> bool {
-        let hash = short_hash(hash);
         let hits = self
             .trials
             .each_mut()
@@ -196,7 +195,8 @@ impl Selector {
 /// Whether a key is of the sample of one in 2 to the power of `bits`.
 #[inline]
 pub(crate) fn is_sampled(hash: u64, bits: u32) -> bool {
-    hash.wrapping_mul(0x9fb2_1c65_1e98_df25).leading_zeros() >= bits
+    (hash.wrapping_mul(0x9fb2_1c65_1e98_df25) >> 32) as u32
+        <= u32::MAX.checked_shr(bits).unwrap_or(0)
 }
 
 /// As many as leave a shadow [`SHADOW_MIN`] entries, up to [`SAMPLE_BITS_MAX`]; more if it had above

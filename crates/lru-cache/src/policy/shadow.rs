@@ -3,14 +3,15 @@ use alloc::boxed::Box;
 use purlin_core::Rng;
 
 use super::arm::Arm;
-use super::set::Set;
+use super::set::{Rules, Set};
+use super::spot;
 
 /// A small cache of hashes alone, to see how an arm would fare.
 #[derive(Debug)]
 pub(super) struct Shadow {
-    arm: Arm,
+    rules: Rules,
     /// Made by the first request.
-    sets: Box<[Set]>,
+    sets: Box<[Set<()>]>,
     capacity: usize,
     rng: Rng,
 }
@@ -21,7 +22,7 @@ const WAYS: usize = 32;
 impl Shadow {
     pub(super) fn new(arm: Arm, capacity: usize, rng: Rng) -> Self {
         Shadow {
-            arm,
+            rules: Rules { arm, ways: WAYS },
             sets: Box::default(),
             capacity,
             rng,
@@ -29,28 +30,28 @@ impl Shadow {
     }
 
     /// A request, and then an insertion if it misses. Returns whether it hit.
-    pub(super) fn request(&mut self, hash: u32) -> bool {
+    pub(super) fn request(&mut self, hash: u64) -> bool {
         if self.capacity == 0 {
             return false;
         }
         let n_sets = self.capacity.div_ceil(WAYS);
         if self.sets.is_empty() {
-            self.sets = (0..n_sets)
-                .map(|_| Set::new(self.rng.next_u64() as u8, WAYS as u16))
-                .collect();
+            self.sets = (0..n_sets).map(|_| Set::new()).collect();
         }
-        let idx = (u64::from(hash) * n_sets as u64) >> 32;
-        let ways = self.capacity / n_sets + usize::from((idx as usize) < self.capacity % n_sets);
-        let set = &mut self.sets[idx as usize];
-        if let Some(at) = set.find(hash, |_| true) {
-            set.hit(at, &self.arm);
+        let spot = spot(hash, n_sets);
+        let (idx, print) = (spot.set(0), spot.print);
+        let ways = self.capacity / n_sets + usize::from(idx < self.capacity % n_sets);
+        let set = &mut self.sets[idx];
+        if let Some(at) = set.find(print, |()| true) {
+            set.hit(at, &self.rules);
             return true;
         }
-        let at = set.admit(hash, 0, &self.arm);
-        if set.len() > ways {
-            set.evict(at, &self.arm, &mut self.rng);
+        let segment = set.expect(print, &self.rules);
+        if set.len() < ways {
+            set.add(print, (), segment, &self.rules);
         } else {
-            set.settle(&self.arm);
+            let victim = set.victim(Some(segment), None, &self.rules, &mut self.rng);
+            set.replace(victim, print, (), segment);
         }
         false
     }

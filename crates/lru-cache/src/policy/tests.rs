@@ -7,12 +7,12 @@ use purlin_core::Rng;
 
 use super::arm::Arm;
 use super::selector::Selector;
-use super::set::Set;
-use super::{Policy, short_hash};
+use super::set::{Rules, Set};
+use super::{Policy, spot};
 
 /// Sets and a selector, as a cache has them, without entries.
 struct Sample {
-    sets: Vec<Set>,
+    sets: Vec<Set<()>>,
     ways: usize,
     selector: Selector,
     rng: Rng,
@@ -21,9 +21,7 @@ struct Sample {
 impl Sample {
     fn new(n_sets: usize, ways: usize) -> Self {
         Sample {
-            sets: (0..n_sets)
-                .map(|n| Set::new((n * 37) as u8, ways as u16))
-                .collect(),
+            sets: (0..n_sets).map(|_| Set::new()).collect(),
             ways,
             selector: Selector::new(n_sets * ways, 5),
             rng: Rng::from_seed(6),
@@ -33,19 +31,22 @@ impl Sample {
     fn request(&mut self, key: u64) -> bool {
         let hash = (key + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let hash = hash ^ (hash >> 31);
-        let arm = self.selector.arm();
-        let short = short_hash(hash);
-        let idx = (u64::from(short) * self.sets.len() as u64) >> 32;
-        let set = &mut self.sets[idx as usize];
-        let found = set.find(short, |_| true);
+        let rules = Rules {
+            arm: self.selector.arm(),
+            ways: self.ways,
+        };
+        let spot = spot(hash, self.sets.len());
+        let set = &mut self.sets[spot.set(0)];
+        let found = set.find(spot.print, |()| true);
         match found {
-            Some(at) => set.hit(at, &arm),
+            Some(at) => set.hit(at, &rules),
             None => {
-                let at = set.admit(short, 0, &arm);
-                if set.len() > self.ways {
-                    set.evict(at, &arm, &mut self.rng);
+                let segment = set.expect(spot.print, &rules);
+                if set.len() < self.ways {
+                    set.add(spot.print, (), segment, &rules);
                 } else {
-                    set.settle(&arm);
+                    let victim = set.victim(Some(segment), None, &rules, &mut self.rng);
+                    set.replace(victim, spot.print, (), segment);
                 }
             }
         }

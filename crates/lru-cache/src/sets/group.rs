@@ -1,27 +1,42 @@
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use equivalent::Equivalent;
-use purlin_core::Tick;
+use purlin_core::{Rng, Tick};
 
-use crate::engine::Name;
+use super::Name;
 use crate::expiry::{Expiry, Life};
-use crate::policy::set::Set;
+use crate::policy::set::{Rules, Segment, Set};
+use crate::raw::Print;
 
-/// A set with its entries.
+/// A set with the weights and lives of its entries.
 ///
-/// `policy`, `entries` and, unless it is empty, `extras` are of one length and in one order.
+/// `extras`, if there are any, are as many as the entries and in their order.
 #[derive(Debug)]
 pub(super) struct Group<K, V> {
-    pub(super) policy: Set,
-    entries: Vec<(K, V)>,
-    /// Empty as long as all entries weigh one and live for ever.
-    extras: Vec<Extra>,
+    set: Set<(K, V)>,
+    /// None as long as all entries weigh one and live for ever.
+    #[expect(
+        clippy::box_collection,
+        reason = "one word in each set of a cache that has none"
+    )]
+    extras: Option<Box<Vec<Extra>>>,
 }
 
 #[derive(Debug)]
-struct Extra {
-    weight: usize,
-    life: Life,
+pub(super) struct Extra {
+    pub(super) weight: usize,
+    pub(super) life: Life,
+    /// Names the insertion, for timers.
+    pub(super) stamp: u32,
+}
+
+/// An entry that was found.
+#[cfg(feature = "std")]
+pub(super) enum Got<'a, V> {
+    Value(&'a V),
+    /// Its time is over.
+    Over,
 }
 
 /// An entry that was taken out.
@@ -29,157 +44,222 @@ struct Extra {
 pub(super) struct Left<K, V> {
     pub(super) key: K,
     pub(super) value: V,
-    pub(super) weight: usize,
-    pub(super) life: Life,
+    /// None if it weighed one and lived for ever.
+    pub(super) extra: Option<Extra>,
+}
+
+impl<K, V> Left<K, V> {
+    #[inline]
+    pub(super) fn weight(&self) -> usize {
+        self.extra.as_ref().map_or(1, |extra| extra.weight)
+    }
 }
 
 impl<K, V> Group<K, V> {
-    pub(super) fn new(dither: u8, ways: usize) -> Self {
+    pub(super) const fn new() -> Self {
         Group {
-            policy: Set::new(dither, ways.min(usize::from(u16::MAX)) as u16),
-            entries: Vec::new(),
-            extras: Vec::new(),
+            set: Set::new(),
+            extras: None,
         }
     }
 
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.set.len()
     }
 
     #[inline]
-    pub(super) fn find<Q>(&self, hash: u32, key: &Q) -> Option<usize>
+    pub(super) fn find<Q>(&self, print: Print, key: &Q) -> Option<usize>
     where
         Q: Equivalent<K> + ?Sized,
     {
-        self.policy
-            .find(hash, |at| key.equivalent(&self.entries[at].0))
+        self.set.find(print, |(other, _)| key.equivalent(other))
     }
 
-    pub(super) fn name(&self, at: usize) -> Name {
-        Name {
-            near: self.policy.hash(at),
-            stamp: self.policy.stamp(at).into(),
+    /// The value of a key, which is used by that unless its time is over.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(super) fn get<Q>(
+        &mut self,
+        print: Print,
+        key: &Q,
+        rules: &Rules,
+        expiry: &Expiry<Name>,
+    ) -> Option<Got<'_, V>>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let at = self.find(print, key)?;
+        if let Some(extras) = &mut self.extras {
+            let life = &mut extras[at].life;
+            if expiry.is_over(life) {
+                return Some(Got::Over);
+            }
+            expiry.prolong(life);
         }
+        self.set.hit(at, rules);
+        Some(Got::Value(self.value(at)))
+    }
+
+    /// The place of the insertion with this stamp.
+    pub(super) fn stamped(&self, stamp: u32) -> Option<usize> {
+        let mut extras = self.extras.as_ref()?.iter();
+        extras.position(|extra| extra.stamp == stamp)
+    }
+
+    pub(super) fn mark(&self, at: usize) -> u16 {
+        self.set.print(at).mark
     }
 
     #[inline]
     pub(super) fn value(&self, at: usize) -> &V {
-        &self.entries[at].1
+        &self.set.entry(at).1
     }
 
     /// The entry, unless it is over at `now`.
     pub(super) fn living(&self, at: usize, expiry: &Expiry<Name>, now: Tick) -> Option<(&K, &V)> {
-        let (key, value) = &self.entries[at];
+        let (key, value) = self.set.entry(at);
         let is_over = |extra: &Extra| expiry.is_over_at(&extra.life, now);
-        (!self.extras.get(at).is_some_and(is_over)).then_some((key, value))
+        (!self.extra(at).is_some_and(is_over)).then_some((key, value))
     }
 
     #[inline]
     pub(super) fn is_over(&self, at: usize, expiry: &Expiry<Name>) -> bool {
-        let extra = self.extras.get(at);
+        let extra = self.extra(at);
         extra.is_some_and(|extra| expiry.is_over(&extra.life))
     }
 
+    /// Takes note of a use.
     #[inline]
-    pub(super) fn prolong(&mut self, at: usize, expiry: &Expiry<Name>) {
-        if let Some(extra) = self.extras.get_mut(at) {
-            expiry.prolong(&mut extra.life);
+    pub(super) fn hit(&mut self, at: usize, rules: &Rules, expiry: &Expiry<Name>) {
+        self.set.hit(at, rules);
+        if let Some(extras) = &mut self.extras {
+            expiry.prolong(&mut extras[at].life);
         }
     }
 
-    /// The life of an entry that has a timer.
-    pub(super) fn life_mut(&mut self, at: u32) -> &mut Life {
-        let extra = self.extras.get_mut(at as usize);
-        &mut extra
-            .expect("who has a timer has a deadline, and that is kept here")
-            .life
+    #[inline]
+    fn extra(&self, at: usize) -> Option<&Extra> {
+        self.extras.as_ref().map(|extras| &extras[at])
     }
 
-    /// The life of an entry, if it has an end.
-    pub(super) fn mortal_life(&mut self, at: usize) -> Option<&mut Life> {
-        let extra = self.extras.get_mut(at)?;
-        extra.life.is_mortal().then_some(&mut extra.life)
+    /// The weight, life and stamp of an entry that has any of its own.
+    #[inline]
+    pub(super) fn extra_mut(&mut self, at: usize) -> Option<&mut Extra> {
+        self.extras.as_mut().map(|extras| &mut extras[at])
     }
 
     #[cfg(test)]
     pub(super) fn weight(&self, at: usize) -> usize {
-        self.extras.get(at).map_or(1, |extra| extra.weight)
+        self.extra(at).map_or(1, |extra| extra.weight)
     }
 
-    /// Adds the entry whose slot the policy has just added.
-    pub(super) fn push(&mut self, key: K, value: V, weight: usize, life: Life, is_weighed: bool) {
-        self.make_extras(&life, is_weighed);
-        if is_weighed || life.is_mortal() || !self.extras.is_empty() {
-            push_tight(&mut self.extras, Extra { weight, life });
+    /// Tells the processor that an entry will come.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        self.set.prefetch();
+    }
+
+    /// See [`Set::expect`].
+    #[inline]
+    pub(super) fn expect(&mut self, print: Print, rules: &Rules) -> Segment {
+        self.set.expect(print, rules)
+    }
+
+    /// Adds the entry that was expected.
+    pub(super) fn add(
+        &mut self,
+        print: Print,
+        entry: (K, V),
+        extra: Option<Extra>,
+        segment: Segment,
+        rules: &Rules,
+    ) -> usize {
+        if extra.is_some() {
+            self.make_extras();
         }
-        push_tight(&mut self.entries, (key, value));
+        let at = self.set.add(print, entry, segment, rules);
+        if let Some(extras) = &mut self.extras {
+            if extras.len() == extras.capacity() {
+                extras.reserve_exact((extras.len() / 8).max(4));
+            }
+            extras.push(extra.unwrap_or_else(Extra::plain));
+        }
+        at
     }
 
-    /// Puts an entry in place of another.
-    pub(super) fn swap(
+    /// Puts the entry that was expected in the place of a victim.
+    #[inline]
+    pub(super) fn replace(
         &mut self,
         at: usize,
-        key: K,
-        value: V,
-        weight: usize,
-        life: Life,
-        is_weighed: bool,
+        print: Print,
+        entry: (K, V),
+        extra: Option<Extra>,
+        segment: Segment,
     ) -> Left<K, V> {
-        self.make_extras(&life, is_weighed);
-        let before = match self.extras.get_mut(at) {
-            Some(extra) => core::mem::replace(extra, Extra { weight, life }),
-            None => Extra::plain(),
-        };
-        let (key, value) = core::mem::replace(&mut self.entries[at], (key, value));
-        Left {
-            key,
-            value,
-            weight: before.weight,
-            life: before.life,
-        }
+        let extra = self.swap_extra(at, extra);
+        let (key, value) = self.set.replace(at, print, entry, segment);
+        Left { key, value, extra }
     }
 
-    /// Takes out the entry whose slot the policy has just freed.
-    pub(super) fn swap_remove(&mut self, at: usize) -> Left<K, V> {
-        let (key, value) = self.entries.swap_remove(at);
-        let extra = if self.extras.is_empty() {
-            Extra::plain()
-        } else {
-            self.extras.swap_remove(at)
-        };
-        Left {
-            key,
-            value,
-            weight: extra.weight,
-            life: extra.life,
-        }
+    /// Puts an entry in place of an older one of the same key.
+    pub(super) fn renew(&mut self, at: usize, entry: (K, V), extra: Option<Extra>) -> Left<K, V> {
+        let extra = self.swap_extra(at, extra);
+        let (key, value) = core::mem::replace(self.set.entry_mut(at), entry);
+        Left { key, value, extra }
+    }
+
+    /// Chooses who is to leave. See [`Set::victim`].
+    #[inline]
+    pub(super) fn victim(
+        &mut self,
+        coming: Option<Segment>,
+        kept: Option<usize>,
+        rules: &Rules,
+        rng: &mut Rng,
+    ) -> usize {
+        self.set.victim(coming, kept, rules, rng)
+    }
+
+    /// See [`Set::worst`].
+    pub(super) fn worst(&mut self, rules: &Rules) -> usize {
+        self.set.worst(rules)
+    }
+
+    /// Takes an entry out; the last takes its place.
+    pub(super) fn take(&mut self, at: usize) -> Left<K, V> {
+        let extra = self.extras.as_mut().map(|extras| extras.swap_remove(at));
+        let (key, value) = self.set.free(at);
+        Left { key, value, extra }
     }
 
     /// Moves the entries of which `goes` is true to another group.
-    pub(super) fn split(&mut self, dither: u8, goes: impl Fn(u32) -> bool) -> Self {
-        let (policy, gone) = self.policy.split(dither, goes);
-        let mut other = Group {
-            policy,
-            entries: Vec::with_capacity(gone.len()),
-            extras: Vec::new(),
-        };
-        for at in gone {
-            other.entries.push(self.entries.swap_remove(at));
-            if !self.extras.is_empty() {
-                other.extras.push(self.extras.swap_remove(at));
-            }
-        }
-        self.entries.shrink_to_fit();
-        self.extras.shrink_to_fit();
-        other
+    pub(super) fn split(&mut self, goes: impl Fn(Print) -> bool) -> Self {
+        let (set, gone) = self.set.split(goes);
+        let extras = self.extras.as_mut().map(|extras| {
+            let theirs = gone.iter().map(|&at| extras.swap_remove(at)).collect();
+            extras.shrink_to_fit();
+            Box::new(theirs)
+        });
+        Group { set, extras }
     }
 
-    /// Writes down what was true of all entries without saying, once it may not be of the next.
-    fn make_extras(&mut self, life: &Life, is_weighed: bool) {
-        if self.extras.is_empty() && (is_weighed || life.is_mortal()) {
-            self.extras
-                .extend(self.entries.iter().map(|_| Extra::plain()));
+    #[inline]
+    fn swap_extra(&mut self, at: usize, extra: Option<Extra>) -> Option<Extra> {
+        if extra.is_some() {
+            self.make_extras();
+        }
+        let extras = self.extras.as_mut()?;
+        let extra = extra.unwrap_or_else(Extra::plain);
+        Some(core::mem::replace(&mut extras[at], extra))
+    }
+
+    /// Writes down what was true of all entries without saying, since it may not be of the next.
+    fn make_extras(&mut self) {
+        if self.extras.is_none() {
+            let plain = (0..self.len()).map(|_| Extra::plain()).collect();
+            self.extras = Some(Box::new(plain));
         }
     }
 }
@@ -189,14 +269,8 @@ impl Extra {
         Extra {
             weight: 1,
             life: Life::endless(),
+            // Nobody asks for the name of who lives for ever.
+            stamp: 0,
         }
     }
-}
-
-/// Adds to a vector that shall have little room to spare: there is one for each set.
-fn push_tight<T>(vec: &mut Vec<T>, item: T) {
-    if vec.len() == vec.capacity() {
-        vec.reserve_exact((vec.len() / 8).max(4));
-    }
-    vec.push(item);
 }

@@ -8,24 +8,24 @@ impl<K, V> Sets<K, V> {
     /// Checks the three invariants.
     fn check(&mut self) {
         assert!(self.weight <= self.limit);
-        assert!(self.groups.is_empty() || self.groups.len().is_power_of_two());
+        let n_groups = self.begins_with << self.doublings;
+        assert!(self.groups.is_empty() || self.groups.len() == n_groups);
         let (mut len, mut weight) = (0, 0);
         for set in 0..self.groups.len() {
             for at in 0..self.groups[set].len() {
-                let group = &mut self.groups[set];
-                let name = group.name(at);
-                assert_eq!(
-                    self.named(name),
-                    Some(place(set, at)),
-                    "it stands in the set of its hash"
-                );
+                let position = self.position(set, at);
+                let bits = 16 - self.doublings;
+                assert_eq!((position >> bits) as usize, set, "it stands in its set");
                 let group = &mut self.groups[set];
                 weight += group.weight(at);
-                if let Some(life) = group.mortal_life(at) {
-                    self.expiry.check(name, life);
+                if let Some(Extra { life, stamp, .. }) = group.extra_mut(at) {
+                    let stamp = *stamp;
+                    self.expiry.check(Name { position, stamp }, life);
+                    if life.is_mortal() {
+                        assert_eq!(group.stamped(stamp), Some(at));
+                    }
                 }
             }
-            assert_eq!(self.groups[set].policy.len(), self.groups[set].len());
             len += self.groups[set].len();
         }
         assert_eq!((self.len, self.weight), (len, weight));
@@ -145,7 +145,7 @@ fn a_walk_meets_each_entry_once_though_the_table_doubles_under_it() {
     }
     let (mut met, mut cursor, mut next) = (Vec::new(), Some(0), 3_000);
     while let Some(from) = cursor {
-        cursor = sets.walk(from, Tick::ZERO, 64, |_, &key, _| met.push(key));
+        cursor = sets.walk(from, Tick::ZERO, 64, |&key, _| met.push(key));
         for _ in 0..200 {
             put(&mut sets, next, 1, None);
             next += 1;
@@ -175,20 +175,18 @@ fn a_set_without_entries_to_spare_takes_the_room_of_another() {
         let found = sets.find(spread(key), &key);
         assert!(sets.take(found, &mut Evicted::new()).is_some());
     }
-    let mut newcomers = (10_000..).filter(|key| sets_of(*key, 64) != 0);
+    let (begun, doublings) = (sets.begins_with, sets.doublings);
+    let is_first = move |key: &u32| spot(spread(*key), begun).set(doublings) == 0;
+    let mut newcomers = (10_000..).filter(|key| !is_first(key));
     for _ in 0..n_first {
         put(&mut sets, newcomers.next().expect("it is endless"), 1, None);
     }
     assert_eq!((sets.len(), sets.groups[0].len()), (2_000, 0));
-    for key in (100_000..).filter(|key| sets_of(*key, 64) == 0).take(50) {
+    for key in (100_000..).filter(is_first).take(50) {
         assert_eq!(put(&mut sets, key, 1, None).len(), 1);
     }
     assert!(sets.groups[0].len() > 10, "it grows back to its part");
     sets.check();
-}
-
-fn sets_of(key: u32, n_sets: u64) -> u64 {
-    (u64::from(short_hash(spread(key))) * n_sets) >> 32
 }
 
 #[test]
@@ -207,4 +205,17 @@ fn what_is_taken_out_to_make_room_is_all_there_was() {
         assert_eq!((taken.len(), sets.len()), (1_500, 0));
         sets.check();
     }
+}
+
+#[test]
+fn a_timer_finds_the_first_mortal_among_those_who_live_for_ever() {
+    let mut sets = sets(100, false, Policy::Adaptive);
+    put(&mut sets, 1, 1, None);
+    put(&mut sets, 2, 1, Some(5));
+    sets.check();
+    let mut gone = Evicted::new();
+    sets.observe(Tick::ZERO.after(Duration::from_millis(10)), &mut gone);
+    let keys: Vec<u32> = gone.iter().map(|eviction| eviction.key).collect();
+    assert_eq!((sets.len(), keys), (1, alloc::vec![2]));
+    sets.check();
 }

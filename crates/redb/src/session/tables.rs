@@ -670,3 +670,31 @@ fn follow(
     }
     Ok(None)
 }
+
+/// Turns an empty store into one of format 1, with a session that never ends.
+#[cfg(test)]
+pub(super) fn make_older(
+    database: &Database,
+    key: &SessionKey,
+    payload: &'static [u8],
+) -> Result<(), redb::Error> {
+    let mut row = vec![1];
+    for number in [1, u64::MAX, u64::MAX, u64::MAX] {
+        row.extend(u64::to_le_bytes(number));
+    }
+    row.extend(payload);
+    let transaction = database.begin_write()?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert(META_FORMAT, FORMAT_WITHOUT_USERS)?;
+        transaction
+            .open_table(SESSIONS)?
+            .insert(key.as_bytes(), &row[..])?;
+        transaction
+            .open_table(DEADLINES)?
+            .insert((u64::MAX, key.as_bytes()), ())?;
+    }
+    transaction.delete_table(USERS)?;
+    transaction.commit()?;
+    Ok(())
+}

@@ -7,7 +7,8 @@
 //!
 //! What is left of a session's time, and whether a move would gain enough, needs the server's time. It is reckoned
 //! from what the last script told, for a second at most; then one load goes by the script again. A server whose clock
-//! is set anew can therefore have a deadline moved a second late.
+//! is set anew can therefore have a deadline moved a second late; and the clocks of a cluster's servers should agree to
+//! within a small part of the idle time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -78,7 +78,8 @@ impl CookieAttributes {
     }
 
     /// The text of a `Set-Cookie` header. Without `max_age` the browser forgets the cookie when it closes;
-    /// zero takes it away. Fractions of a second are cut.
+    /// zero takes it away. Fractions of a second are cut, and so is what goes beyond 400 days, which browsers
+    /// cut too, if they do not stumble over so many digits.
     ///
     /// The value is written as it is, and a text of [`CookieCodec`](crate::CookieCodec) needs no quoting.
     /// Characters that would end the value (anything but visible ASCII without `"`, `,`, `;` and `\`) are
@@ -96,7 +97,8 @@ impl CookieAttributes {
             header.push_str(domain);
         }
         if let Some(max_age) = max_age {
-            write!(header, "; Max-Age={}", max_age.as_secs()).expect("a string takes any text");
+            let seconds = max_age.as_secs().min(MAX_AGE_SECONDS);
+            write!(header, "; Max-Age={seconds}").expect("a string takes any text");
         }
         if self.secure {
             header.push_str("; Secure");
@@ -112,6 +114,9 @@ impl CookieAttributes {
         header
     }
 }
+
+/// 400 days: the limit of the revised RFC 6265.
+const MAX_AGE_SECONDS: u64 = 400 * 24 * 60 * 60;
 
 /// Attributes on the way to being checked. Made by [`CookieAttributes::builder`].
 #[derive(Clone, Debug)]

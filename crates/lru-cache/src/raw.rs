@@ -1,0 +1,201 @@
+//! The slots of one set, side by side, and the lock of a shard: the one module with unsafe code.
+//!
+//! A slot is five things: a tag and a mark of its key's hash, what the policy knows of it, its place in the order
+//! of use, and the entry. They stand in columns, for a policy looks at one of them in all slots at once. The columns
+//! and what the policy knows of the whole set are one allocation here: its first line of memory holds the tags of up
+//! to 48 slots, so that a look-up reads that line and the entry's. Built with `--cfg purlin_safe` the columns are
+//! vectors and the lock is a mutex, with the same methods and no unsafe code; every test can be run on either.
+
+pub(crate) mod lanes;
+#[cfg(feature = "std")]
+mod lock;
+#[cfg(not(purlin_safe))]
+mod packed;
+#[cfg(purlin_safe)]
+mod safe;
+
+#[cfg(not(purlin_safe))]
+pub(crate) use packed::Block;
+#[cfg(purlin_safe)]
+pub(crate) use safe::Block;
+
+#[cfg(feature = "std")]
+pub(crate) use lock::{Lock, LockGuard};
+
+/// What a set sees of a key's hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Print {
+    /// Compared in many slots at once.
+    pub(crate) tag: u8,
+    /// Compared where the tag agrees.
+    pub(crate) mark: u16,
+}
+
+/// Everything of a slot but its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) print: Print,
+    /// The policy's own notes.
+    pub(crate) note: u8,
+    /// When it was last put in order, by the set's clock.
+    pub(crate) order: u16,
+}
+
+/// What the policy knows of the set as a whole. The block keeps it and does not look at it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// The set's own clock.
+    pub(crate) now: u16,
+    pub(crate) in_window: u16,
+    /// Where the past goes on.
+    pub(crate) cursor: u16,
+    /// What kind of past it is.
+    pub(crate) past: Past,
+    /// Added before the window's share is rounded down, so that over many sets it comes out right.
+    pub(crate) dither: u8,
+}
+
+/// What a set remembers of those it does not hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Past {
+    #[default]
+    Nothing,
+    /// A ring of those who left, each with the order it had: marks, then as many orders. An order of zero is nobody's.
+    Ghosts,
+    /// A count-min sketch of four rows of counters of four bits: each print has one in each row, and counts as the
+    /// least of them.
+    Counts,
+}
+
+/// The most slots of one block.
+pub(crate) const SLOTS_MAX: usize = 8192;
+
+/// How many slots the next allocation has, for a block that is full. There is one for each set, so it shall have
+/// few to spare.
+fn grown(slots: usize) -> usize {
+    debug_assert!(slots < SLOTS_MAX, "whoever adds to a set bounds it");
+    slots + (slots / 16).next_multiple_of(2).max(4)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::rc::Rc;
+    use alloc::vec::Vec;
+
+    use purlin_core::Rng;
+
+    use super::*;
+
+    fn slot(n: u32) -> Slot {
+        Slot {
+            print: Print {
+                tag: n as u8,
+                mark: (n >> 8) as u16,
+            },
+            note: (n >> 3) as u8,
+            order: n as u16,
+        }
+    }
+
+    /// Any operations, beside a vector.
+    fn beside_a_vector<E: Clone + PartialEq + core::fmt::Debug>(
+        make: impl Fn(u32) -> E,
+        most: u64,
+    ) {
+        let by_mark = cfg!(purlin_safe) || core::mem::needs_drop::<E>() || size_of::<E>() == 0;
+        let mut rng = Rng::from_seed(4);
+        let mut block = Block::new();
+        let mut naive: Vec<(Slot, E)> = Vec::new();
+        for step in 0..if cfg!(miri) { 60 } else { 2_000u32 } {
+            let at = rng.below(naive.len().max(1) as u64) as usize;
+            match rng.below(8) {
+                0..=3 if (naive.len() as u64) < most => {
+                    block.push(slot(step), make(step));
+                    naive.push((slot(step), make(step)));
+                }
+                4 if !naive.is_empty() => {
+                    assert_eq!(block.replace(at, slot(step), make(step)), naive[at].1);
+                    naive[at] = (slot(step), make(step));
+                }
+                5 if !naive.is_empty() => {
+                    block.orders_mut()[at] = 7;
+                    block.notes_mut()[at] = 9;
+                    (naive[at].0.order, naive[at].0.note) = (7, 9);
+                }
+                _ if !naive.is_empty() => {
+                    assert_eq!(block.swap_remove(at), naive.swap_remove(at).1);
+                }
+                _ => {}
+            }
+            assert_eq!(block.len(), naive.len());
+            // An interpreter takes its time, so it looks at some of them only.
+            let each = if cfg!(miri) { 7 } else { 1 };
+            for (at, (slot, entry)) in naive.iter().enumerate().step_by(each) {
+                assert_eq!(block.slot(at), *slot);
+                assert_eq!(block.entry(at), entry);
+                let found = block.find(slot.print, |other| other == entry);
+                let first = naive.iter().position(|(other, its)| {
+                    // Entries without memory of their own may be told apart without their marks.
+                    let is_marked = other.print.mark == slot.print.mark;
+                    other.print.tag == slot.print.tag && its == entry && (is_marked || !by_mark)
+                });
+                assert_eq!(found, first);
+            }
+            assert_eq!(block.find(slot(!step).print, |_| false), None);
+            assert_eq!(block.past().len(), 0);
+        }
+        block.make_past(24);
+        block.past_mut()[23] = 5;
+        block.tally_mut().now = 6;
+        while block.len() < if cfg!(miri) { 20 } else { 100 } {
+            block.push(slot(block.len() as u32), make(1));
+        }
+        assert_eq!(
+            (block.past()[23], block.past()[22], block.past().len()),
+            (5, 0, 24)
+        );
+        assert_eq!(block.tally().now, 6);
+        block.make_past(24);
+        assert_eq!(block.past()[23], 0);
+    }
+
+    #[test]
+    fn it_does_what_a_vector_does() {
+        let steps = if cfg!(miri) { 20 } else { 300 };
+        beside_a_vector(|n| (u64::from(n), n), steps);
+        beside_a_vector(|_| (), steps);
+        beside_a_vector(|n| alloc::format!("{n}"), steps);
+        beside_a_vector(|n| [n as u8; 3], steps);
+    }
+
+    #[test]
+    fn every_entry_is_dropped_once() {
+        let life = Rc::new(());
+        let mut block = Block::new();
+        for n in 0..100 {
+            block.push(slot(n), Rc::clone(&life));
+        }
+        drop(block.swap_remove(3));
+        drop(block.replace(5, slot(500), Rc::clone(&life)));
+        assert_eq!(Rc::strong_count(&life), 100);
+        drop(block);
+        assert_eq!(Rc::strong_count(&life), 1);
+    }
+
+    #[test]
+    fn an_entry_that_is_aligned_to_more_than_a_line_is() {
+        #[derive(Debug)]
+        #[repr(align(256))]
+        struct Wide(u8);
+
+        let mut block = Block::new();
+        for n in 0..20 {
+            block.push(slot(n), Wide(n as u8));
+        }
+        for n in 0..20 {
+            let entry = block.entry(n);
+            assert_eq!((entry as *const Wide).addr() % 256, 0);
+            assert_eq!(usize::from(entry.0), n);
+        }
+    }
+}

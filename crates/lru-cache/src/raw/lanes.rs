@@ -1,0 +1,145 @@
+//! Searches of a column, many slots at once where the processor has instructions for it.
+
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(purlin_safe))))]
+pub(crate) use self::plain::{find_word, oldest};
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(purlin_safe)))]
+pub(crate) use self::sse2::{find_word, oldest};
+
+mod plain {
+    /// The place of the least order among the slots whose note is `is` under `mask`. All orders differ, and none
+    /// is the largest number.
+    pub(crate) fn oldest(notes: &[u8], orders: &[u16], mask: u8, is: u8) -> Option<usize> {
+        let slots = notes.iter().zip(orders).enumerate();
+        slots
+            .filter(|(_, (note, _))| **note & mask == is)
+            .min_by_key(|(_, (_, order))| **order)
+            .map(|(at, _)| at)
+    }
+
+    /// The place of the first of these words that is the one wanted.
+    pub(crate) fn find_word(words: &[u16], wanted: u16) -> Option<usize> {
+        words.iter().position(|&word| word == wanted)
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(purlin_safe)))]
+mod sse2 {
+    #![allow(
+        unsafe_code,
+        reason = "instructions of the processor, on lanes within slices"
+    )]
+
+    use core::arch::x86_64 as simd;
+
+    const LANES: usize = 8;
+
+    /// As the plain one.
+    #[inline]
+    pub(crate) fn oldest(notes: &[u8], orders: &[u16], mask: u8, is: u8) -> Option<usize> {
+        let len = orders.len();
+        if len < LANES || notes.len() < len {
+            return super::plain::oldest(notes, orders, mask, is);
+        }
+        // SAFETY: the instructions are of the target. Each load is of 8 notes or 8 orders from `from` on, and
+        // `from + 8 <= len`.
+        let least = unsafe {
+            let (mask, is) = (
+                simd::_mm_set1_epi8(mask as i8),
+                simd::_mm_set1_epi8(is as i8),
+            );
+            let nobody = simd::_mm_set1_epi8(-1);
+            let mut all = nobody;
+            let mut from = 0;
+            loop {
+                let note = simd::_mm_loadl_epi64(notes.as_ptr().add(from).cast());
+                let order = simd::_mm_loadu_si128(orders.as_ptr().add(from).cast());
+                let fits = simd::_mm_cmpeq_epi8(simd::_mm_and_si128(note, mask), is);
+                let fits = simd::_mm_unpacklo_epi8(fits, fits);
+                all = least_of(
+                    all,
+                    simd::_mm_or_si128(order, simd::_mm_xor_si128(fits, nobody)),
+                );
+                if from + LANES == len {
+                    break;
+                }
+                // The last eight may be in part those before.
+                from = (from + LANES).min(len - LANES);
+            }
+            let all = least_of(all, simd::_mm_srli_si128::<8>(all));
+            let all = least_of(all, simd::_mm_srli_si128::<4>(all));
+            let all = least_of(all, simd::_mm_srli_si128::<2>(all));
+            simd::_mm_extract_epi16::<0>(all) as u16
+        };
+        if least == u16::MAX {
+            return None;
+        }
+        find_word(orders, least)
+    }
+
+    /// The lesser of each pair. SSE2 has that for signed words only.
+    ///
+    /// # Safety
+    ///
+    /// None beyond the instructions of the target.
+    #[inline]
+    unsafe fn least_of(a: simd::__m128i, b: simd::__m128i) -> simd::__m128i {
+        // SAFETY: the instructions are of the target.
+        unsafe { simd::_mm_sub_epi16(a, simd::_mm_subs_epu16(a, b)) }
+    }
+
+    /// As the plain one.
+    #[inline]
+    pub(crate) fn find_word(words: &[u16], wanted: u16) -> Option<usize> {
+        let len = words.len();
+        if len < LANES {
+            return super::plain::find_word(words, wanted);
+        }
+        let mut from = 0;
+        loop {
+            // SAFETY: the instructions are of the target, and `from + 8 <= len`.
+            let same = unsafe {
+                let lanes = simd::_mm_loadu_si128(words.as_ptr().add(from).cast());
+                let same = simd::_mm_cmpeq_epi16(lanes, simd::_mm_set1_epi16(wanted as i16));
+                simd::_mm_movemask_epi8(same)
+            };
+            if same != 0 {
+                return Some(from + same.trailing_zeros() as usize / 2);
+            }
+            if from + LANES == len {
+                return None;
+            }
+            from = (from + LANES).min(len - LANES);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use purlin_core::Rng;
+
+    use super::*;
+
+    #[test]
+    fn all_at_once_is_as_one_by_one() {
+        let mut rng = Rng::from_seed(8);
+        for _ in 0..if cfg!(miri) { 50 } else { 5_000 } {
+            let len = rng.below(50);
+            let start = rng.below(60_000) as u16;
+            let mut orders: Vec<u16> = (0..len as u16).map(|n| start + 7 * n).collect();
+            let notes: Vec<u8> = (0..len).map(|_| rng.next_u64() as u8 & 15).collect();
+            for n in (1..orders.len()).rev() {
+                orders.swap(n, rng.below(n as u64 + 1) as usize);
+            }
+            let (mask, is) = (rng.next_u64() as u8 & 15, rng.next_u64() as u8 & 15);
+            let found = oldest(&notes, &orders, mask, is & mask);
+            assert_eq!(found, plain::oldest(&notes, &orders, mask, is & mask));
+            let wanted = start + rng.below(8 * 50) as u16;
+            assert_eq!(
+                find_word(&orders, wanted),
+                plain::find_word(&orders, wanted)
+            );
+        }
+    }
+}
