@@ -459,7 +459,8 @@ pub async fn a_new_epoch_ends_all_sessions<S: Subject>(subject: &S) -> Verdict {
     // One that was opened before cannot write itself into the new epoch.
     under_way.rotate();
     committed(&sessions, &mut under_way).await?;
-    for ended in [anonymous, id_of(&before)?, id_of(&under_way)?] {
+    // It is looked at first: seen under its old id it would end too.
+    for ended in [id_of(&under_way)?, anonymous, id_of(&before)?] {
         let seen = works(sessions.open(ended.clone()).await)?;
         expect(PROMISE, seen.state(), State::Absent)?;
         let key = ended.key();
