@@ -1,4 +1,5 @@
 //! Caches over something else: two tiers, what stands behind, and a cluster that loses nodes.
+#![cfg(feature = "std")]
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::collections::BTreeMap;
