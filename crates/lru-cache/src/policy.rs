@@ -123,6 +123,7 @@ pub(crate) const SETS_MAX: usize = 1 << 16;
 /// The spot of a hash in a table that began with so many sets.
 #[inline]
 pub(crate) fn spot(hash: u64, n_sets: usize) -> Spot {
+    debug_assert!(n_sets <= SETS_MAX, "a position has 32 bits");
     // Mixed apart from what chooses a shard, so that the keys of one shard still fill all of its sets.
     let short = (hash ^ (hash >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32;
     let position = ((short * n_sets as u64) >> 16) as u32;
