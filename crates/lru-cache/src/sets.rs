@@ -425,7 +425,7 @@ impl<K, V> Sets<K, V> {
         let extra = self.extra(weight, life);
         let at = if self.has_room(weight) && self.groups[set].len() < GROUP_MAX {
             self.groups[set].add(spot.print, entry, extra, segment, &self.rules)
-        } else if self.can_spare(set) {
+        } else if self.can_spare(set) || self.groups[set].len() >= GROUP_MAX {
             let group = &mut self.groups[set];
             let at = group.victim(Some(segment), None, &self.rules, &mut self.rng);
             let left = group.replace(at, spot.print, entry, extra, segment);

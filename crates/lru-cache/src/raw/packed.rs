@@ -21,7 +21,7 @@ use super::{Print, Slot, Tally, grown};
 /// 1. It is what `alloc` gave for `layout(cap, past)`, and `start` may access all of it. After the head come these columns: `cap` tags of one byte,
 ///    `cap` notes of one byte, `cap` marks of two, `cap` orders of two, `past` words of two, and from the next place
 ///    that is aligned for it on, `cap` entries.
-/// 2. `len <= cap`, and `cap` is a multiple of four and not zero.
+/// 2. `len <= cap`, and `cap` is even and at least four.
 /// 3. All bytes of the columns but the entries are initialised, and so are the first `len` entries.
 pub(crate) struct Block<E> {
     start: NonNull<Head>,
@@ -323,7 +323,7 @@ impl<E> Block<E> {
         let (len, tally) = (self.len(), self.tally());
         assert!(
             len <= cap && before <= usize::from(u16::MAX),
-            "whoever adds to a set bounds it"
+            "a set is bounded by who adds to it, and no entry is aligned to more than 32 KiB"
         );
         // SAFETY: the head and the columns but the entries are the first `before` bytes of the allocation.
         let mut larger = unsafe {
