@@ -19,7 +19,7 @@ use purlin_session_store::{
 use static_assertions::assert_impl_all;
 use tokio_postgres::Client;
 
-use server::{Database, connect};
+use server::{Database, Pool, connect};
 
 type Store = PostgresSessionStore<Arc<Client>>;
 
@@ -77,6 +77,17 @@ async fn the_store_keeps_the_contract_over_a_pool() {
     let (store, clock) = (database.pooled(3).await, client);
     assert_whole(check(&Real { store, clock }).await.unwrap());
 }
+
+impl Real<Pool> {
+    async fn new() -> Self {
+        let database = Database::new();
+        let (store, clock) = (database.pooled(3).await, database.client().await);
+        Real { store, clock }
+    }
+}
+
+// What requests can rely on, line by line, with calls that meet on the server.
+purlin_session_store::conformance_lines!(Real::new().await);
 
 /// What each of the processes in the test below does: eight requests at once, each with a field of its own.
 async fn eight_requests(url: &str, id: SessionId, process: usize) {

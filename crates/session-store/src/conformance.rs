@@ -30,7 +30,7 @@
 //! ```
 //!
 //! What requests can rely on with [`Sessions`](crate::Sessions) over the store is in [`lines`], one function a
-//! promise.
+//! promise; [`conformance_lines!`](crate::conformance_lines) makes a test of each.
 
 mod at_once;
 mod interleavings;

@@ -524,6 +524,7 @@ async fn a_users_session_grows_into_the_room_of_visitors() {
         .is_ok()
     {
         visitors += 1;
+        assert!(visitors <= 20, "they push each other out");
     }
     let grown = store
         .commit(&key(0), Version::FIRST, owned("17", 5000))

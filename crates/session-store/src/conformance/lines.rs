@@ -20,6 +20,63 @@ use crate::sessions::{CommitError, OpenError, Saved, Sessions};
 use crate::store::{CreateOutcome, Lifetime, Record, SessionStore, Slide};
 use crate::user::{Cap, UserKey};
 
+/// A test for each function of [`lines`](crate::conformance::lines), over the [`Subject`] that an
+/// expression makes anew for each; the expression may await. The tests run on tokio, so the crate that calls this has it
+/// with its feature `macros`.
+///
+/// ```
+/// use purlin_core::ManualClock;
+/// use purlin_session_store::MemoryStore;
+/// # use std::time::Duration;
+/// # use purlin_session_store::conformance::Subject;
+/// # struct Memory { store: MemoryStore<ManualClock>, clock: ManualClock }
+/// # impl Memory {
+/// #     fn new() -> Self {
+/// #         let clock = ManualClock::new();
+/// #         Memory { store: MemoryStore::builder().clock(clock.clone()).build(), clock }
+/// #     }
+/// # }
+/// # impl Subject for Memory {
+/// #     type Store = MemoryStore<ManualClock>;
+/// #     fn store(&self) -> &Self::Store { &self.store }
+/// #     fn retention(&self) -> Duration { Duration::from_secs(300) }
+/// #     fn unit(&self) -> Duration { Duration::from_millis(1) }
+/// #     async fn pass(&self, time: Duration) { self.clock.advance(time) }
+/// # }
+///
+/// purlin_session_store::conformance_lines!(Memory::new());
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! conformance_lines {
+    ($subject:expr) => {
+        $crate::conformance_lines! { $subject;
+            line_01_no_update_is_lost: no_update_is_lost(2), no_update_is_lost(32), no_update_is_lost(256);
+            line_02_a_counter_is_exact: a_counter_is_exact(2), a_counter_is_exact(32), a_counter_is_exact(256);
+            line_03_nothing_under_way_survives_a_logout: nothing_under_way_survives_a_logout();
+            line_04_an_id_works_at_every_moment_of_a_rotation: an_id_works_at_every_moment_of_a_rotation();
+            line_05_a_failed_request_changes_nothing: a_failed_request_changes_nothing();
+            line_09_nothing_moves_the_deadline_out: nothing_moves_the_deadline_out();
+            line_10_an_id_that_was_not_issued_is_never_adopted: an_id_that_was_not_issued_is_never_adopted();
+            line_11_a_user_sees_and_ends_their_sessions: a_user_sees_and_ends_their_sessions();
+            line_11_a_new_epoch_ends_all_sessions: a_new_epoch_ends_all_sessions();
+            line_12_a_user_has_no_more_sessions_than_allowed: a_user_has_no_more_sessions_than_allowed();
+            line_13_what_cannot_be_read_is_an_error_and_stays: what_cannot_be_read_is_an_error_and_stays();
+            asvs_7_5_what_needs_a_login_is_refused_without: what_needs_a_login_is_refused_without();
+        }
+    };
+    ($subject:expr; $($name:ident: $($line:ident($($arg:expr),*)),+;)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            let subject = $subject;
+            $(
+                let verdict = $crate::conformance::lines::$line(&subject $(, $arg)*).await;
+                assert!(verdict.is_ok(), "{verdict:?}");
+            )+
+        }
+    )*};
+}
+
 type Verdict = Result<(), Violation>;
 
 const LONG: Duration = Duration::from_secs(60 * 60);
