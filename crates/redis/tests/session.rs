@@ -209,6 +209,8 @@ async fn commits_and_moved_deadlines_do_without_the_time_in_one_round_trip() {
     assert!(entry.remaining.idle > minutes(42), "{entry:?}");
     let short = Record::new("", Lifetime::new(minutes(1), Duration::MAX));
     let _ = store.commit(&one, Version(201), short).await.unwrap();
+    let entry = store.load(&one, Slide::No).await.unwrap().unwrap();
+    assert!(entry.remaining.idle > minutes(42), "{entry:?}");
     let entry = store
         .load(&one, always(minutes(999)))
         .await
