@@ -11,7 +11,11 @@ use hashbrown::HashTable;
 use purlin_core::Tick;
 
 use self::slots::{Recency, Slots};
+#[cfg(feature = "std")]
+use crate::engine::Kind;
 use crate::engine::{Fresh, SWEEP_BUDGET};
+#[cfg(feature = "std")]
+use crate::expiry::Standing;
 use crate::expiry::{Expiry, Life, Lifetimes};
 use crate::insertion::{Cause, Evicted, Eviction, Outcome};
 use crate::stats::Stats;
@@ -81,7 +85,7 @@ impl<K, V> Lru<K, V> {
         let due = self.expiry.sweep(budget);
         for &at in &due {
             self.slots[at].life.fired();
-            if self.expiry.is_over(&self.slots[at].life) {
+            if self.expiry.is_spent(&self.slots[at].life) {
                 self.evict(at, gone);
             } else {
                 // It was used since its timer was set.
@@ -108,7 +112,7 @@ impl<K, V> Lru<K, V> {
     /// Looks an entry up: counts, makes it the newest, and prolongs its life.
     #[inline]
     pub(crate) fn lookup(&mut self, found: Option<u32>, gone: &mut Evicted<K, V>) -> Option<&V> {
-        let Some(at) = self.living(found, gone) else {
+        let Some(at) = self.usable(found, gone) else {
             self.counts.misses += 1;
             return None;
         };
@@ -123,8 +127,15 @@ impl<K, V> Lru<K, V> {
         found: Option<u32>,
         gone: &mut Evicted<K, V>,
     ) -> Option<&V> {
-        let at = self.living(found, gone)?;
+        let at = self.usable(found, gone)?;
         Some(self.refresh(at))
+    }
+
+    /// The value in the slot that was found, over or not, and how long it has been or will be.
+    #[cfg(feature = "std")]
+    pub(crate) fn inspect(&self, found: Option<u32>) -> Option<(&V, Standing)> {
+        let entry = &self.slots[found?];
+        Some((&entry.value, self.expiry.standing(&entry.life)?))
     }
 
     /// The value in the slot that was found, left where it is in every respect, unless it is over at `now`.
@@ -216,6 +227,7 @@ impl<K, V> Lru<K, V> {
     pub(crate) fn walk(
         &self,
         from: u64,
+        kind: Kind,
         now: Tick,
         most: usize,
         mut each: impl FnMut(&K, &V),
@@ -228,7 +240,12 @@ impl<K, V> Lru<K, V> {
             }
             // Slots are numbered by 32 bits, and this is one of them.
             let near = at as u32;
-            if let Some(entry) = self.entry_at(near, now) {
+            let is_kept = |entry: &&Entry<K, V>| !self.expiry.is_spent_at(&entry.life, now);
+            let entry = match kind {
+                Kind::Living => self.entry_at(near, now),
+                Kind::Kept => self.slots.get(near).filter(is_kept),
+            };
+            if let Some(entry) = entry {
                 each(&entry.key, &entry.value);
                 met += 1;
             }
@@ -257,6 +274,20 @@ impl<K, V> Lru<K, V> {
         let at = found?;
         if self.expiry.is_over(&self.slots[at].life) {
             self.evict(at, gone);
+            return None;
+        }
+        Some(at)
+    }
+
+    /// The slot, unless its entry is over; then that stays for as long as somebody may ask for it still.
+    #[inline]
+    fn usable(&mut self, found: Option<u32>, gone: &mut Evicted<K, V>) -> Option<u32> {
+        let at = found?;
+        let life = &self.slots[at].life;
+        if self.expiry.is_over(life) {
+            if self.expiry.is_spent(life) {
+                self.evict(at, gone);
+            }
             return None;
         }
         Some(at)

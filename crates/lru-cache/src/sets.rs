@@ -14,9 +14,11 @@ use self::group::Got;
 use self::group::{Extra, Group, Left};
 #[cfg(feature = "std")]
 pub(crate) use self::pool::Pool;
-#[cfg(feature = "std")]
-use crate::engine::Glance;
 use crate::engine::{Fresh, Place, SWEEP_BUDGET};
+#[cfg(feature = "std")]
+use crate::engine::{Glance, Kind};
+#[cfg(feature = "std")]
+use crate::expiry::Standing;
 use crate::expiry::{Expiry, Life, Lifetimes};
 use crate::insertion::{Cause, Evicted, Eviction, Outcome};
 use crate::policy::arm::Arm;
@@ -170,7 +172,7 @@ impl<K, V> Sets<K, V> {
             let extra = self.groups[place.set as usize].extra_mut(place.at as usize);
             let life = &mut extra.expect("who is named has a stamp").life;
             life.fired();
-            if self.expiry.is_over(life) {
+            if self.expiry.is_spent(life) {
                 self.evict(place, gone);
             } else {
                 // It was used since its timer was set.
@@ -226,7 +228,7 @@ impl<K, V> Sets<K, V> {
 
     #[inline]
     pub(crate) fn lookup(&mut self, found: Option<Place>, gone: &mut Evicted<K, V>) -> Option<&V> {
-        let Some(place) = self.living(found, gone) else {
+        let Some(place) = self.usable(found, gone) else {
             self.counts.misses += 1;
             return None;
         };
@@ -240,8 +242,16 @@ impl<K, V> Sets<K, V> {
         found: Option<Place>,
         gone: &mut Evicted<K, V>,
     ) -> Option<&V> {
-        let place = self.living(found, gone)?;
+        let place = self.usable(found, gone)?;
         Some(self.refresh(place))
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn inspect(&self, found: Option<Place>) -> Option<(&V, Standing)> {
+        let place = found?;
+        let group = &self.groups[place.set as usize];
+        let at = place.at as usize;
+        Some((group.value(at), group.standing(at, &self.expiry)?))
     }
 
     pub(crate) fn peek(&self, found: Option<Place>, now: Tick) -> Option<&V> {
@@ -332,6 +342,7 @@ impl<K, V> Sets<K, V> {
     pub(crate) fn walk(
         &self,
         from: u64,
+        kind: Kind,
         now: Tick,
         most: usize,
         mut each: impl FnMut(&K, &V),
@@ -355,7 +366,11 @@ impl<K, V> Sets<K, V> {
                     return Some(position);
                 }
                 before = Some(position);
-                if let Some((key, value)) = group.living(at, &self.expiry, now) {
+                let entry = match kind {
+                    Kind::Living => group.living(at, &self.expiry, now),
+                    Kind::Kept => group.unspent(at, &self.expiry, now),
+                };
+                if let Some((key, value)) = entry {
                     each(key, value);
                     met += 1;
                 }
@@ -400,6 +415,20 @@ impl<K, V> Sets<K, V> {
         let place = found?;
         if self.groups[place.set as usize].is_over(place.at as usize, &self.expiry) {
             self.evict(place, gone);
+            return None;
+        }
+        Some(place)
+    }
+
+    /// The place, unless its entry is over; then that stays for as long as somebody may ask for it still.
+    #[inline]
+    fn usable(&mut self, found: Option<Place>, gone: &mut Evicted<K, V>) -> Option<Place> {
+        let place = found?;
+        let (group, at) = (&self.groups[place.set as usize], place.at as usize);
+        if group.is_over(at, &self.expiry) {
+            if group.is_spent(at, &self.expiry) {
+                self.evict(place, gone);
+            }
             return None;
         }
         Some(place)

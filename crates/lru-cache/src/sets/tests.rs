@@ -145,7 +145,7 @@ fn a_walk_meets_each_entry_once_though_the_table_doubles_under_it() {
     }
     let (mut met, mut cursor, mut next) = (Vec::new(), Some(0), 3_000);
     while let Some(from) = cursor {
-        cursor = sets.walk(from, Tick::ZERO, 64, |&key, _| met.push(key));
+        cursor = sets.walk(from, Kind::Living, Tick::ZERO, 64, |&key, _| met.push(key));
         for _ in 0..200 {
             put(&mut sets, next, 1, None);
             next += 1;
