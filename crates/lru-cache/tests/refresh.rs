@@ -137,6 +137,30 @@ fn a_cache_that_keeps_nothing_has_nothing_stale() {
     );
 }
 
+/// Its timer goes off when it is over and has some time left to be asked for.
+#[test]
+fn what_was_used_is_kept_from_the_end_of_its_idle_time() {
+    for policy in [Policy::Adaptive, Policy::Lru] {
+        let clock = ManualClock::new();
+        let cache: Timed = Cache::builder()
+            .entry_limit(10)
+            .policy(policy)
+            .time_to_idle(10 * SECOND)
+            .keep_stale(5 * SECOND)
+            .clock(clock.clone())
+            .build();
+        cache.insert(1, 7);
+        clock.advance(4 * SECOND);
+        assert_eq!(cache.get(&1), Some(7));
+        clock.advance(12 * SECOND);
+        assert!(cache.sweep(usize::MAX));
+        assert_eq!(seen(cache.get_refreshing(&1, DUE)), Some((7, true, true)));
+        clock.advance(4 * SECOND);
+        assert!(cache.sweep(usize::MAX));
+        assert_eq!(cache.len(), 0);
+    }
+}
+
 #[test]
 fn a_value_that_lives_for_ever_is_never_due() {
     let cache: Cache<u8, u32> = Cache::new(10);
@@ -241,29 +265,31 @@ fn who_finds_the_value_over_waits_for_a_refresh_that_has_begun() {
 /// A thread that has the duty and has not begun could otherwise wait for itself.
 #[test]
 fn nobody_waits_for_a_refresh_that_has_not_begun() {
-    let (cache, clock) = cache();
-    cache.insert(1, 7);
-    clock.advance(9 * SECOND);
-    let refresh = cache.get_refreshing(&1, DUE).unwrap().refresh.unwrap();
-    clock.advance(SECOND);
-    assert_eq!(cache.get_or_load(&1, |_| 8), 8);
-    assert_eq!(refresh.run(|_| unreachable!("it is loaded")), None);
-    assert_eq!(cache.get(&1), Some(8));
+    watched(|| {
+        let (cache, clock) = cache();
+        cache.insert(1, 7);
+        clock.advance(9 * SECOND);
+        let refresh = cache.get_refreshing(&1, DUE).unwrap().refresh.unwrap();
+        clock.advance(SECOND);
+        assert_eq!(cache.get_or_load(&1, |_| 8), 8);
+        assert_eq!(refresh.run(|_| unreachable!("it is loaded")), None);
+        assert_eq!(cache.get(&1), Some(8));
 
-    // The same while the other load is under way.
-    clock.advance(9 * SECOND);
-    let refresh = cache.get_refreshing(&1, DUE).unwrap().refresh.unwrap();
-    clock.advance(SECOND);
-    let gate = Gate::default();
-    let mut loading = pin!(cache.get_or_load_async(&1, |_| async {
-        gate.opened().await;
-        9
-    }));
-    assert!(poll(loading.as_mut()).is_pending());
-    assert_eq!(block_on(refresh.run_async(async { unreachable!() })), None);
-    gate.open();
-    assert_eq!(poll(loading.as_mut()), Poll::Ready(9));
-    assert_eq!(cache.stats().load_failures, 0);
+        // The same while the other load is under way.
+        clock.advance(9 * SECOND);
+        let refresh = cache.get_refreshing(&1, DUE).unwrap().refresh.unwrap();
+        clock.advance(SECOND);
+        let gate = Gate::default();
+        let mut loading = pin!(cache.get_or_load_async(&1, |_| async {
+            gate.opened().await;
+            9
+        }));
+        assert!(poll(loading.as_mut()).is_pending());
+        assert_eq!(block_on(refresh.run_async(async { unreachable!() })), None);
+        gate.open();
+        assert_eq!(poll(loading.as_mut()), Poll::Ready(9));
+        assert_eq!(cache.stats().load_failures, 0);
+    });
 }
 
 #[test]
