@@ -302,20 +302,26 @@ impl<K, V> Sets<K, V> {
         None
     }
 
-    pub(crate) fn retain(&mut self, now: Tick, mut keep: impl FnMut(&K, &V) -> bool) {
+    pub(crate) fn retain(
+        &mut self,
+        now: Tick,
+        mut keep: impl FnMut(&K, &V) -> bool,
+        mut leave: impl FnMut(K, V),
+    ) {
         for set in 0..self.groups.len() {
             // From the end, for where one leaves, the last takes its place, and that has been judged.
             for at in (0..self.groups[set].len()).rev() {
                 let entry = self.groups[set].living(at, &self.expiry, now);
                 if entry.is_some_and(|(key, value)| !keep(key, value)) {
-                    drop(self.remove(place(set, at)));
+                    let (key, value) = self.remove(place(set, at));
+                    leave(key, value);
                 }
             }
         }
     }
 
     #[must_use = "entries are dropped where the caller chooses"]
-    pub(crate) fn clear(&mut self) -> impl Sized + use<K, V> {
+    pub(crate) fn clear(&mut self) -> Cleared<K, V> {
         self.counts.removals += self.len as u64;
         self.weight = 0;
         self.len = 0;
@@ -323,7 +329,7 @@ impl<K, V> Sets<K, V> {
         self.doublings = 0;
         self.expiry.clear();
         self.give_back();
-        core::mem::take(&mut self.groups)
+        Cleared(core::mem::take(&mut self.groups))
     }
 
     /// A walk is in the order of positions, which stays when the table doubles meanwhile; so it meets each entry
@@ -661,6 +667,21 @@ fn place(set: usize, at: usize) -> Place {
     Place {
         set: set as u32,
         at: at as u32,
+    }
+}
+
+/// What [`Sets`] held when they were cleared.
+#[derive(Debug)]
+pub(crate) struct Cleared<K, V>(Vec<Group<K, V>>);
+
+impl<K, V> Cleared<K, V> {
+    pub(crate) fn for_each(&self, mut each: impl FnMut(&K, &V)) {
+        for group in &self.0 {
+            for at in 0..group.len() {
+                let (key, value) = group.entry(at);
+                each(key, value);
+            }
+        }
     }
 }
 
