@@ -335,8 +335,8 @@ mod sealed {
 }
 
 impl<K, V> Limit<K, V> for ByEntries {
-    /// The number of keys that hash to a shard varies by about the square root of this, so that far from full a
-    /// shard of 1024 begins to evict at about 97 % of the cache's capacity.
+    /// What shards lend each other is a quarter of this: eight times the square root of it, by which the keys that hash
+    /// to a shard vary. Under exact order, where they lend nothing, one evicts at about 97 % of the cache's capacity.
     const MIN_SHARD_LIMIT: usize = 1024;
     const MAX_DEFAULT_SHARDS: usize = 512;
 

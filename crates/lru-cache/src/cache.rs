@@ -45,8 +45,9 @@ use crate::stats::Stats;
 /// # Bound
 ///
 /// The weight (the number of entries, where that is the bound) is at most the capacity at every instant. The limit
-/// is split between the shards, to the last unit; each evicts of its own entries to keep its part. With one shard,
-/// which a small cache has, all of the capacity is used before the first entry leaves.
+/// is split between the shards, to the last unit, and each evicts of its own entries to keep its part. Shards of a cache
+/// bounded by entries lend each other room, so that it is full to a thousandth before the first entry leaves; under
+/// [`Policy::Lru`], and where the bound is a weight, each has its part for good. A small cache is one shard.
 ///
 /// # Values
 ///

@@ -1,5 +1,7 @@
 //! The two state machines a cache can be, under one face: exact order in a list, or sets under a policy.
 
+use alloc::boxed::Box;
+
 use purlin_core::Tick;
 
 use equivalent::Equivalent;
@@ -21,7 +23,7 @@ use crate::stats::Stats;
 /// observe the time, find the place, and then one of the calls that take what was found and cannot panic half-way.
 #[derive(Debug)]
 pub(crate) enum Engine<K, V> {
-    Exact(Lru<K, V>),
+    Exact(Box<Lru<K, V>>),
     Sets(Sets<K, V>),
 }
 
@@ -77,7 +79,7 @@ impl<K, V> Engine<K, V> {
         seed: u64,
     ) -> Self {
         match policy.first_arm() {
-            None => Engine::Exact(Lru::new(limit, lifetimes, seed)),
+            None => Engine::Exact(Box::new(Lru::new(limit, lifetimes, seed))),
             Some(arm) => Engine::Sets(Sets::new(limit, is_weighed, lifetimes, arm, seed)),
         }
     }
@@ -103,21 +105,17 @@ impl<K, V> Engine<K, V> {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        Stats {
-            entries: self.len(),
-            weight: self.weight(),
-            ..either!(self, it => it.counts)
-        }
+        either!(self, it => it.stats())
     }
 
     #[cfg(feature = "std")]
     pub(crate) fn counts(&mut self) -> &mut Stats {
-        either!(self, it => &mut it.counts)
+        either!(self, it => it.counts())
     }
 
     /// Whether an entry ever had to make room.
     pub(crate) fn has_evicted(&self) -> bool {
-        either!(self, it => it.counts.evictions > 0)
+        either!(self, it => it.has_evicted())
     }
 
     /// Goes by another arm from here on. A list has none.

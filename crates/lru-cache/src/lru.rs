@@ -28,8 +28,8 @@ pub(crate) struct Lru<K, V> {
     weight: usize,
     limit: usize,
     expiry: Expiry<u32>,
-    /// `entries` and `weight` are filled in by the engine.
-    pub(crate) counts: Stats,
+    /// But for the entries and their weight.
+    counts: Stats,
 }
 
 #[derive(Debug)]
@@ -60,6 +60,24 @@ impl<K, V> Lru<K, V> {
 
     pub(crate) fn weight(&self) -> usize {
         self.weight
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            entries: self.len(),
+            weight: self.weight,
+            ..self.counts
+        }
+    }
+
+    /// What the callers count.
+    #[cfg(feature = "std")]
+    pub(crate) fn counts(&mut self) -> &mut Stats {
+        &mut self.counts
+    }
+
+    pub(crate) fn has_evicted(&self) -> bool {
+        self.counts.evictions > 0
     }
 
     pub(crate) fn limit(&self) -> usize {

@@ -8,7 +8,7 @@ impl<K, V> Sets<K, V> {
     /// Checks the three invariants.
     fn check(&mut self) {
         assert!(self.weight <= self.limit);
-        let n_groups = self.begins_with << self.doublings;
+        let n_groups = (self.begins_with as usize) << self.doublings;
         assert!(self.groups.is_empty() || self.groups.len() == n_groups);
         let (mut len, mut weight) = (0, 0);
         for set in 0..self.groups.len() {
@@ -28,7 +28,7 @@ impl<K, V> Sets<K, V> {
             }
             len += self.groups[set].len();
         }
-        assert_eq!((self.len, self.weight), (len, weight));
+        assert_eq!((self.len(), self.weight), (len, weight));
     }
 }
 
