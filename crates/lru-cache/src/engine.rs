@@ -224,17 +224,23 @@ impl<K, V> Engine<K, V> {
         either!(self, it => it.take_oldest(gone))
     }
 
-    /// Keeps the entries of which `keep` is true, as long as it does not panic.
-    pub(crate) fn retain(&mut self, now: Tick, keep: impl FnMut(&K, &V) -> bool) {
-        either!(self, it => it.retain(now, keep));
+    /// Keeps the entries of which `keep` is true, as long as it does not panic, and gives the others to `leave`, which
+    /// does not panic either.
+    pub(crate) fn retain(
+        &mut self,
+        now: Tick,
+        keep: impl FnMut(&K, &V) -> bool,
+        leave: impl FnMut(K, V),
+    ) {
+        either!(self, it => it.retain(now, keep, leave));
     }
 
     /// Takes everything out, to be dropped by the caller.
     #[must_use = "entries are dropped where the caller chooses"]
-    pub(crate) fn clear(&mut self) -> impl Sized + use<K, V> {
+    pub(crate) fn clear(&mut self) -> Cleared<K, V> {
         match self {
-            Engine::Exact(lru) => (Some(lru.clear()), None),
-            Engine::Sets(sets) => (None, Some(sets.clear())),
+            Engine::Exact(lru) => Cleared::Exact(lru.clear()),
+            Engine::Sets(sets) => Cleared::Sets(sets.clear()),
         }
     }
 
@@ -256,6 +262,23 @@ impl<K, V> Engine<K, V> {
         match self {
             Engine::Exact(lru) => Iter::Exact(lru.iter_living(now)),
             Engine::Sets(sets) => Iter::Sets(sets.iter(now)),
+        }
+    }
+}
+
+/// What an [`Engine`] held when it was cleared.
+#[derive(Debug)]
+pub(crate) enum Cleared<K, V> {
+    Exact(lru::Cleared<K, V>),
+    Sets(sets::Cleared<K, V>),
+}
+
+impl<K, V> Cleared<K, V> {
+    /// Shows each entry.
+    pub(crate) fn for_each(&self, each: impl FnMut(&K, &V)) {
+        match self {
+            Cleared::Exact(entries) => entries.for_each(each),
+            Cleared::Sets(entries) => entries.for_each(each),
         }
     }
 }

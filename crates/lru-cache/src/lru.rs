@@ -210,20 +210,28 @@ impl<K, V> Lru<K, V> {
 
     /// Takes everything out, to be dropped by the caller.
     #[must_use = "entries are dropped where the caller chooses"]
-    pub(crate) fn clear(&mut self) -> impl Sized + use<K, V> {
+    pub(crate) fn clear(&mut self) -> Cleared<K, V> {
         self.counts.removals += self.len() as u64;
         self.weight = 0;
         self.expiry.clear();
-        let index = core::mem::take(&mut self.index);
-        (core::mem::replace(&mut self.slots, Slots::new()), index)
+        Cleared {
+            slots: core::mem::replace(&mut self.slots, Slots::new()),
+            _index: core::mem::take(&mut self.index),
+        }
     }
 
     /// Keeps the entries of which `keep` is true.
-    pub(crate) fn retain(&mut self, now: Tick, mut keep: impl FnMut(&K, &V) -> bool) {
+    pub(crate) fn retain(
+        &mut self,
+        now: Tick,
+        mut keep: impl FnMut(&K, &V) -> bool,
+        mut leave: impl FnMut(K, V),
+    ) {
         for at in 0..self.slots.end() {
             let entry = self.entry_at(at, now);
             if entry.is_some_and(|entry| !keep(&entry.key, &entry.value)) {
-                drop(self.remove(at));
+                let (key, value) = self.remove(at);
+                leave(key, value);
             }
         }
     }
@@ -362,6 +370,22 @@ impl<K, V> Lru<K, V> {
 #[cfg(feature = "std")]
 const WALK_SLOTS: u64 = 1024;
 
+/// What an [`Lru`] held when it was cleared.
+#[derive(Debug)]
+pub(crate) struct Cleared<K, V> {
+    slots: Slots<Entry<K, V>>,
+    /// Its memory is freed after the lock, too.
+    _index: HashTable<u32>,
+}
+
+impl<K, V> Cleared<K, V> {
+    pub(crate) fn for_each(&self, mut each: impl FnMut(&K, &V)) {
+        for (_, entry) in self.slots.iter() {
+            each(&entry.key, &entry.value);
+        }
+    }
+}
+
 /// The entries of an [`Lru`], newest first.
 pub(crate) struct Iter<'a, K, V> {
     lru: &'a Lru<K, V>,
@@ -415,7 +439,7 @@ mod tests {
     }
 
     fn put(lru: &mut Lru<u32, &'static str>, key: u32, weight: usize, ttl: Option<u64>) {
-        let mut gone = Evicted::new();
+        let mut gone = Evicted::none();
         // Four hashes for all keys, so that they collide.
         let hash = u64::from(key) % 4;
         let found = lru.find(hash, &key);
@@ -460,7 +484,7 @@ mod tests {
             ..Lifetimes::default()
         };
         let mut lru = Lru::new(10, idle, 1);
-        let mut gone = Evicted::new();
+        let mut gone = Evicted::none();
         put(&mut lru, 1, 1, None);
         put(&mut lru, 2, 1, Some(500));
         lru.observe(Tick::ZERO.after(Duration::from_millis(60)), &mut gone);

@@ -16,7 +16,7 @@ use self::group::Got;
 use self::group::{Extra, Group, Left};
 #[cfg(feature = "std")]
 pub(crate) use self::pool::Pool;
-pub(crate) use self::walk::Iter;
+pub(crate) use self::walk::{Cleared, Iter};
 #[cfg(feature = "std")]
 use crate::engine::Glance;
 use crate::engine::{Fresh, Place, SWEEP_BUDGET};
@@ -356,20 +356,26 @@ impl<K, V> Sets<K, V> {
         None
     }
 
-    pub(crate) fn retain(&mut self, now: Tick, mut keep: impl FnMut(&K, &V) -> bool) {
+    pub(crate) fn retain(
+        &mut self,
+        now: Tick,
+        mut keep: impl FnMut(&K, &V) -> bool,
+        mut leave: impl FnMut(K, V),
+    ) {
         for set in 0..self.groups.len() {
             // From the end, for where one leaves, the last takes its place, and that has been judged.
             for at in (0..self.groups[set].len()).rev() {
                 let entry = self.groups[set].living(at, &self.expiry, now);
                 if entry.is_some_and(|(key, value)| !keep(key, value)) {
-                    drop(self.remove(place(set, at)));
+                    let (key, value) = self.remove(place(set, at));
+                    leave(key, value);
                 }
             }
         }
     }
 
     #[must_use = "entries are dropped where the caller chooses"]
-    pub(crate) fn clear(&mut self) -> impl Sized + use<K, V> {
+    pub(crate) fn clear(&mut self) -> Cleared<K, V> {
         self.rest.counts.removals += u64::from(self.len);
         self.weight = 0;
         self.len = 0;
@@ -378,7 +384,7 @@ impl<K, V> Sets<K, V> {
         self.grows_at = 0;
         self.expiry.clear();
         self.give_back();
-        core::mem::take(&mut self.groups)
+        Cleared(core::mem::take(&mut self.groups))
     }
 
     #[inline]

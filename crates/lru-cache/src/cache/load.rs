@@ -12,7 +12,6 @@ use purlin_core::sync::Arc;
 use super::Cache;
 use crate::engine::Fresh;
 use crate::flight::{Arrival, Boarding, FIRST_PILOT, Flight, Landing, SharedError, Ticket};
-use crate::insertion::Evicted;
 
 /// # Loading
 ///
@@ -202,7 +201,7 @@ where
         let now = self.clock.coarse();
         // Made before the lock is taken, and dropped after it if somebody else is flying already.
         let started = Arc::new(Flight::new(key.to_owned(), now));
-        let mut gone = Evicted::new();
+        let mut gone = self.gone();
         let mut contents = self.shard(hash).lock();
         contents.engine.observe(now, &mut gone);
         let found = contents.engine.find(hash, key);
@@ -311,8 +310,8 @@ where
     fn store(&self, key: K, value: V) {
         let weight = self.cache.weigh(&key, &value);
         let now = self.cache.now();
-        let mut gone = Evicted::new();
-        let _outcome;
+        let mut gone = self.cache.gone();
+        let mut outcome = None;
         let mut contents = self.cache.shard(self.hash).lock();
         contents.engine.counts().loads += 1;
         contents.engine.observe(now, &mut gone);
@@ -326,10 +325,13 @@ where
                 time_to_live: None,
             };
             contents.watches.written(&fresh.key);
-            _outcome = contents.engine.put(found, fresh, &mut gone);
+            outcome = Some(contents.engine.put(found, fresh, &mut gone));
         }
         drop(contents);
         self.cache.adapt(self.hash, found.is_some());
+        if let Some(outcome) = outcome {
+            gone.tell(&outcome);
+        }
     }
 
     /// Ends the load without a value, unless another pilot has followed, whose load it is now.

@@ -1,9 +1,11 @@
+use alloc::boxed::Box;
 #[cfg(feature = "std")]
 use alloc::vec::Vec;
 
 use purlin_core::Tick;
 
 use super::Sets;
+use super::group::Group;
 
 impl<K, V> Sets<K, V> {
     /// A walk is in the order of positions, which stays when the table doubles meanwhile; so it meets each entry
@@ -56,6 +58,21 @@ impl<K, V> Sets<K, V> {
             set: 0,
             at: 0,
             left: self.len(),
+        }
+    }
+}
+
+/// What [`Sets`] held when they were cleared.
+#[derive(Debug)]
+pub(crate) struct Cleared<K, V>(pub(super) Box<[Group<K, V>]>);
+
+impl<K, V> Cleared<K, V> {
+    pub(crate) fn for_each(&self, mut each: impl FnMut(&K, &V)) {
+        for group in &self.0 {
+            for at in 0..group.len() {
+                let (key, value) = group.entry(at);
+                each(key, value);
+            }
         }
     }
 }
