@@ -1,5 +1,7 @@
 //! The two state machines a cache can be, under one face: exact order in a list, or sets under a policy.
 
+use alloc::boxed::Box;
+
 use purlin_core::Tick;
 
 use equivalent::Equivalent;
@@ -23,7 +25,7 @@ use crate::stats::Stats;
 /// observe the time, find the place, and then one of the calls that take what was found and cannot panic half-way.
 #[derive(Debug)]
 pub(crate) enum Engine<K, V> {
-    Exact(Lru<K, V>),
+    Exact(Box<Lru<K, V>>),
     Sets(Sets<K, V>),
 }
 
@@ -89,7 +91,7 @@ impl<K, V> Engine<K, V> {
         seed: u64,
     ) -> Self {
         match policy.first_arm() {
-            None => Engine::Exact(Lru::new(limit, lifetimes, seed)),
+            None => Engine::Exact(Box::new(Lru::new(limit, lifetimes, seed))),
             Some(arm) => Engine::Sets(Sets::new(limit, is_weighed, lifetimes, arm, seed)),
         }
     }
@@ -115,21 +117,17 @@ impl<K, V> Engine<K, V> {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        Stats {
-            entries: self.len(),
-            weight: self.weight(),
-            ..either!(self, it => it.counts)
-        }
+        either!(self, it => it.stats())
     }
 
     #[cfg(feature = "std")]
     pub(crate) fn counts(&mut self) -> &mut Stats {
-        either!(self, it => &mut it.counts)
+        either!(self, it => it.counts())
     }
 
     /// Whether an entry ever had to make room.
     pub(crate) fn has_evicted(&self) -> bool {
-        either!(self, it => it.counts.evictions > 0)
+        either!(self, it => it.has_evicted())
     }
 
     /// Goes by another arm from here on. A list has none.
@@ -199,6 +197,15 @@ impl<K, V> Engine<K, V> {
         }
     }
 
+    /// The value in the place that was found, though it is over. It counts as found, and keeps its place and its time.
+    #[cfg(feature = "std")]
+    pub(crate) fn lookup_stale(&mut self, found: Option<Place>) -> Option<&V> {
+        match self {
+            Engine::Exact(lru) => lru.lookup_stale(found.map(|place| place.at)),
+            Engine::Sets(sets) => sets.lookup_stale(found),
+        }
+    }
+
     /// The value in the place that was found, over or not, and how long it has been or will be. It changes nothing.
     #[cfg(feature = "std")]
     pub(crate) fn inspect(&self, found: Option<Place>) -> Option<(&V, Standing)> {
@@ -247,17 +254,23 @@ impl<K, V> Engine<K, V> {
         either!(self, it => it.take_oldest(gone))
     }
 
-    /// Keeps the entries of which `keep` is true, as long as it does not panic.
-    pub(crate) fn retain(&mut self, now: Tick, keep: impl FnMut(&K, &V) -> bool) {
-        either!(self, it => it.retain(now, keep));
+    /// Keeps the entries of which `keep` is true, as long as it does not panic, and gives the others to `leave`, which
+    /// does not panic either.
+    pub(crate) fn retain(
+        &mut self,
+        now: Tick,
+        keep: impl FnMut(&K, &V) -> bool,
+        leave: impl FnMut(K, V),
+    ) {
+        either!(self, it => it.retain(now, keep, leave));
     }
 
     /// Takes everything out, to be dropped by the caller.
     #[must_use = "entries are dropped where the caller chooses"]
-    pub(crate) fn clear(&mut self) -> impl Sized + use<K, V> {
+    pub(crate) fn clear(&mut self) -> Cleared<K, V> {
         match self {
-            Engine::Exact(lru) => (Some(lru.clear()), None),
-            Engine::Sets(sets) => (None, Some(sets.clear())),
+            Engine::Exact(lru) => Cleared::Exact(lru.clear()),
+            Engine::Sets(sets) => Cleared::Sets(sets.clear()),
         }
     }
 
@@ -280,6 +293,23 @@ impl<K, V> Engine<K, V> {
         match self {
             Engine::Exact(lru) => Iter::Exact(lru.iter_living(now)),
             Engine::Sets(sets) => Iter::Sets(sets.iter(now)),
+        }
+    }
+}
+
+/// What an [`Engine`] held when it was cleared.
+#[derive(Debug)]
+pub(crate) enum Cleared<K, V> {
+    Exact(lru::Cleared<K, V>),
+    Sets(sets::Cleared<K, V>),
+}
+
+impl<K, V> Cleared<K, V> {
+    /// Shows each entry.
+    pub(crate) fn for_each(&self, each: impl FnMut(&K, &V)) {
+        match self {
+            Cleared::Exact(entries) => entries.for_each(each),
+            Cleared::Sets(entries) => entries.for_each(each),
         }
     }
 }

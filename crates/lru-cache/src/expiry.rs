@@ -1,3 +1,4 @@
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -9,17 +10,23 @@ use purlin_timer_wheel::{TimerId, Wheel};
 ///
 /// An entry's own deadline decides whether it is over, to the nanosecond. The wheel only finds the entries worth
 /// looking at, so it may be coarser, and may come late.
+#[repr(C)]
 pub(crate) struct Expiry<N> {
     /// The latest tick seen. Time never goes back behind it: a clock that steps back stands still here until it
     /// has caught up, so what was over once stays over.
     latest: Tick,
+    /// Whether the wheel has fired everything due at `latest`.
+    caught_up: bool,
+    rest: Box<Rest<N>>,
+}
+
+/// What is not asked for at each look-up.
+struct Rest<N> {
     lifetimes: Lifetimes,
     /// The chance in jitter.
     rng: Rng,
     /// Names of entries by deadline. None until the first entry that has one, so that a cache without expiry pays nothing.
     wheel: Option<Wheel<N>>,
-    /// Whether the wheel has fired everything due at `latest`.
-    caught_up: bool,
     /// Names whose timers fired in the sweep under way; empty between calls, and kept for its memory.
     due: Vec<N>,
 }
@@ -71,11 +78,13 @@ impl<N: Copy> Expiry<N> {
     pub(crate) fn new(lifetimes: Lifetimes, seed: u64) -> Self {
         Expiry {
             latest: Tick::ZERO,
-            lifetimes,
-            rng: Rng::from_seed(seed),
-            wheel: None,
             caught_up: true,
-            due: Vec::new(),
+            rest: Box::new(Rest {
+                lifetimes,
+                rng: Rng::from_seed(seed),
+                wheel: None,
+                due: Vec::new(),
+            }),
         }
     }
 
@@ -92,36 +101,36 @@ impl<N: Copy> Expiry<N> {
     /// Whether a sweep would find work, as far as is known without looking.
     #[inline]
     pub(crate) fn is_behind(&self) -> bool {
-        !self.caught_up && self.wheel.is_some()
+        !self.caught_up && self.rest.wheel.is_some()
     }
 
     /// A new life, from now on, for an entry with this time to live of its own, or none of its own.
     #[inline]
     pub(crate) fn begin(&mut self, own_time_to_live: Option<Duration>) -> Life {
-        let lives = match (own_time_to_live, self.lifetimes.to_live) {
-            (None, Some(lasts)) if self.lifetimes.jitter > 0.0 => Some(self.jittered(lasts)),
+        let lives = match (own_time_to_live, self.rest.lifetimes.to_live) {
+            (None, Some(lasts)) if self.rest.lifetimes.jitter > 0.0 => Some(self.jittered(lasts)),
             (own, usual) => own.or(usual),
         };
         let end =
             |lasts: Option<Duration>| lasts.map_or(Tick::MAX, |lasts| self.latest.after(lasts));
         Life {
             dies_at: end(lives),
-            idle_at: end(self.lifetimes.to_idle),
+            idle_at: end(self.rest.lifetimes.to_idle),
             timer: None,
         }
     }
 
     /// A time that is shorter by chance.
     fn jittered(&mut self, lasts: Duration) -> Duration {
-        let chance = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        let chance = (self.rest.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
         // Less than all of it by a part below one, so there is nothing to overflow.
-        lasts.saturating_sub(lasts.mul_f64(chance * self.lifetimes.jitter))
+        lasts.saturating_sub(lasts.mul_f64(chance * self.rest.lifetimes.jitter))
     }
 
     /// Prolongs a life because its entry was used.
     #[inline]
     pub(crate) fn prolong(&self, life: &mut Life) {
-        if let Some(lasts) = self.lifetimes.to_idle {
+        if let Some(lasts) = self.rest.lifetimes.to_idle {
             life.idle_at = self.latest.after(lasts);
         }
     }
@@ -160,7 +169,7 @@ impl<N: Copy> Expiry<N> {
 
     /// When its entry is to be taken out.
     fn leaves_at(&self, life: &Life) -> Tick {
-        life.deadline().after(self.lifetimes.stale)
+        life.deadline().after(self.rest.lifetimes.stale)
     }
 
     /// Whether a life is over at `now`, or already at the latest tick seen.
@@ -178,6 +187,7 @@ impl<N: Copy> Expiry<N> {
         // The tick after, so that what fires is spent.
         let fires_at = wheel_tick(self.leaves_at(life)) + 1;
         let wheel = self
+            .rest
             .wheel
             .get_or_insert_with(|| Wheel::new(wheel_tick(self.latest)));
         match life.timer {
@@ -188,7 +198,7 @@ impl<N: Copy> Expiry<N> {
 
     /// Forgets the timer of a life that ends otherwise.
     pub(crate) fn disarm(&mut self, life: &mut Life) {
-        if let (Some(timer), Some(wheel)) = (life.timer.take(), &mut self.wheel) {
+        if let (Some(timer), Some(wheel)) = (life.timer.take(), &mut self.rest.wheel) {
             wheel.cancel(timer);
         }
     }
@@ -196,8 +206,8 @@ impl<N: Copy> Expiry<N> {
     /// Lets the wheel do `budget` units of work and returns the entries that it names; give the vector back to
     /// [`swept`](Self::swept). Their timers are gone.
     pub(crate) fn sweep(&mut self, budget: usize) -> Vec<N> {
-        let mut due = core::mem::take(&mut self.due);
-        self.caught_up = match &mut self.wheel {
+        let mut due = core::mem::take(&mut self.rest.due);
+        self.caught_up = match &mut self.rest.wheel {
             Some(wheel) => {
                 let now = wheel_tick(self.latest);
                 wheel.advance(now, budget, |name| due.push(name)).caught_up
@@ -210,12 +220,12 @@ impl<N: Copy> Expiry<N> {
     /// Ends a sweep.
     pub(crate) fn swept(&mut self, mut due: Vec<N>) {
         due.clear();
-        self.due = due;
+        self.rest.due = due;
     }
 
     /// Forgets all timers; time stays.
     pub(crate) fn clear(&mut self) {
-        self.wheel = None;
+        self.rest.wheel = None;
         self.caught_up = true;
     }
 
@@ -229,7 +239,7 @@ impl<N: Copy> Expiry<N> {
     where
         N: PartialEq + fmt::Debug,
     {
-        match (life.timer, &self.wheel) {
+        match (life.timer, &self.rest.wheel) {
             (None, _) => assert_eq!(life.deadline(), Tick::MAX),
             (Some(timer), Some(wheel)) => {
                 assert_ne!(life.deadline(), Tick::MAX);
@@ -279,7 +289,7 @@ impl<N> fmt::Debug for Expiry<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Expiry")
             .field("latest", &self.latest)
-            .field("lifetimes", &self.lifetimes)
+            .field("lifetimes", &self.rest.lifetimes)
             .finish_non_exhaustive()
     }
 }

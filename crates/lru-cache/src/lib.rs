@@ -73,6 +73,7 @@ mod expiry;
 #[cfg(feature = "std")]
 mod flight;
 mod insertion;
+mod listener;
 mod lru;
 mod policy;
 mod raw;

@@ -78,6 +78,8 @@ fn a_value_is_due_near_its_end_and_given_out_for_as_long_after_it_as_the_call_sa
         assert_eq!(look(Due::stale(Duration::MAX)), None, "kept no longer");
         assert!(cache.sweep(usize::MAX));
         assert_eq!(cache.len(), 0);
+        let stats = cache.stats();
+        assert_eq!((stats.hits, stats.misses, stats.expirations), (9, 4, 1));
     }
 }
 

@@ -7,7 +7,7 @@ use purlin_core::Clock;
 use super::Cache;
 use super::shard::Watched;
 use crate::engine::Kind;
-use crate::insertion::Evicted;
+use crate::insertion::{Cause, Eviction};
 
 /// # Walks
 impl<K, V, S, C> Cache<K, V, S, C>
@@ -51,8 +51,7 @@ where
                 .map(|(_, key)| self.hasher.hash_one(key))
                 .collect();
             // Declared first, so dropped after the lock.
-            let mut removed = Vec::with_capacity(refused.len());
-            let mut gone = Evicted::new();
+            let mut gone = self.gone();
             let mut contents = self.shards[seen.shard_idx].lock();
             let watch = seen
                 .watched
@@ -62,7 +61,10 @@ where
             for ((n, key), hash) in refused.iter().zip(hashes) {
                 if is_same(*n) {
                     let found = contents.engine.find(hash, key);
-                    removed.extend(contents.engine.take(found, &mut gone));
+                    if let Some((key, value)) = contents.engine.take(found, &mut gone) {
+                        let cause = Cause::Removed;
+                        gone.push(Eviction { key, value, cause });
+                    }
                 }
             }
             drop(contents);
@@ -75,7 +77,7 @@ where
         let shard = self.shards.get(shard_idx)?;
         let now = self.now();
         let mut entries = Vec::with_capacity(BATCH);
-        let mut gone = Evicted::new();
+        let mut gone = self.gone();
         let mut contents = shard.lock();
         contents.engine.observe(now, &mut gone);
         if position.at == 0 && walk == Walk::Judging {

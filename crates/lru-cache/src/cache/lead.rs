@@ -13,7 +13,6 @@ use purlin_core::sync::Arc;
 use super::Cache;
 use crate::engine::Fresh;
 use crate::flight::{Arrival, Flight, Landing, SharedError};
-use crate::insertion::Evicted;
 
 /// The duty to load. Dropping it hands the duty on to those who wait.
 pub(super) struct Lead<'a, K, V, S, C>
@@ -168,8 +167,8 @@ where
         }
         let weight = self.cache.weigh(&key, &value);
         let now = self.cache.now();
-        let mut gone = Evicted::new();
-        let _outcome;
+        let mut gone = self.cache.gone();
+        let mut outcome = None;
         let mut contents = self.cache.shard(self.hash).lock();
         contents.engine.counts().loads += 1;
         contents.engine.observe(now, &mut gone);
@@ -183,10 +182,13 @@ where
                 time_to_live,
             };
             contents.watches.written(&fresh.key);
-            _outcome = contents.engine.put(found, fresh, &mut gone);
+            outcome = Some(contents.engine.put(found, fresh, &mut gone));
         }
         drop(contents);
         self.cache.adapt(self.hash, found.is_some());
+        if let Some(outcome) = outcome {
+            gone.tell(&outcome);
+        }
     }
 
     /// Ends the load without a value, unless another pilot has followed, whose load it is now.

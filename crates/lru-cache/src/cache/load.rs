@@ -12,7 +12,6 @@ use purlin_core::sync::Arc;
 use super::Cache;
 use super::lead::{ErrorPolicy, Kept, Lead, Loaded, Shared, settle};
 use crate::flight::{Boarding, FIRST_PILOT, Flight, Ticket};
-use crate::insertion::Evicted;
 
 /// # Loading
 ///
@@ -267,7 +266,7 @@ where
         let now = self.clock.coarse();
         // Made before the lock is taken, and dropped after it if somebody else is flying already.
         let started = Arc::new(Flight::new(key.to_owned(), now));
-        let mut gone = Evicted::new();
+        let mut gone = self.gone();
         let mut contents = self.shard(hash).lock();
         contents.engine.observe(now, &mut gone);
         let found = contents.engine.find(hash, key);

@@ -17,7 +17,6 @@ use super::Cache;
 use super::lead::{ErrorPolicy, Handle, Kept, Lead, Loaded, Shared};
 use crate::expiry::Standing;
 use crate::flight::{FIRST_PILOT, Flight};
-use crate::insertion::Evicted;
 
 /// When a value is to be loaded anew though it can still be given out; each call says so for itself.
 ///
@@ -198,7 +197,7 @@ where
     {
         let now = self.now();
         let flight_now = self.clock.coarse();
-        let mut gone = Evicted::new();
+        let mut gone = self.gone();
         let mut contents = self.shard(hash).lock();
         contents.engine.observe(now, &mut gone);
         let found = contents.engine.find(hash, key);
@@ -207,9 +206,7 @@ where
             .inspect(found)
             .map_or(Verdict::TooOld, |(_, standing)| due.judge(standing));
         let value = if verdict == Verdict::Stale {
-            contents.engine.counts().hits += 1;
-            let inspected = contents.engine.inspect(found);
-            inspected.map(|(value, _)| value.clone())
+            contents.engine.lookup_stale(found).cloned()
         } else {
             contents.engine.lookup(found, &mut gone).cloned()
         };
@@ -241,7 +238,7 @@ where
         // Made before the lock is taken, and dropped after it if it is not needed.
         let announced = Arc::new(Flight::announced(key.to_owned(), now));
         let handle = handle();
-        let mut gone = Evicted::new();
+        let mut gone = self.gone();
         let mut contents = self.shard(hash).lock();
         contents.engine.observe(now, &mut gone);
         let found = contents.engine.find(hash, key);

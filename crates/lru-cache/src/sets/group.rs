@@ -120,6 +120,10 @@ impl<K, V> Group<K, V> {
         &self.set.entry(at).1
     }
 
+    pub(super) fn entry(&self, at: usize) -> &(K, V) {
+        self.set.entry(at)
+    }
+
     /// The entry, unless it is over at `now`.
     pub(super) fn living(&self, at: usize, expiry: &Expiry<Name>, now: Tick) -> Option<(&K, &V)> {
         let (key, value) = self.set.entry(at);
