@@ -20,6 +20,7 @@ pub(super) struct Shard<K, V> {
 /// What a shard's lock protects. Values and flights are under the same one, so that a key is never seen with
 /// neither while its value is on the way from one to the other.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Contents<K, V> {
     pub(super) engine: Engine<K, V>,
     pub(super) flights: Flights<K, V>,

@@ -19,7 +19,7 @@ pub(crate) struct Set<E> {
 pub(crate) struct Rules {
     pub(crate) arm: Arm,
     /// How many entries a set is meant for. It may have more or fewer.
-    pub(crate) ways: usize,
+    pub(crate) ways: u32,
 }
 
 /// A note: the hits of this residency, at most three.
@@ -86,7 +86,7 @@ impl<E> Set<E> {
         if note & HITS < HITS {
             self.block.notes_mut()[at] = note + 1;
             if rules.arm.admission == Admission::Frequency {
-                self.count(self.block.print(at), rules.ways);
+                self.count(self.block.print(at), rules.ways as usize);
             }
         }
         if rules.arm.heeds_order_of_use() {
@@ -126,7 +126,7 @@ impl<E> Set<E> {
     #[inline]
     pub(crate) fn expect(&mut self, print: Print, rules: &Rules) -> Segment {
         if rules.arm.admission == Admission::Frequency {
-            self.count(print, rules.ways);
+            self.count(print, rules.ways as usize);
         }
         if !rules.arm.ghosts {
             return Segment::Window;
@@ -211,7 +211,7 @@ impl<E> Set<E> {
                 && (self.is_in_window(victim) || rules.arm.admission == Admission::Reuse)
             {
                 let order = self.block.orders()[victim];
-                self.haunt(self.block.print(victim), order, rules.ways);
+                self.haunt(self.block.print(victim), order, rules.ways as usize);
             }
             return victim;
         }

@@ -22,7 +22,10 @@ const WAYS: usize = 32;
 impl Shadow {
     pub(super) fn new(arm: Arm, capacity: usize, rng: Rng) -> Self {
         Shadow {
-            rules: Rules { arm, ways: WAYS },
+            rules: Rules {
+                arm,
+                ways: WAYS as u32,
+            },
             sets: Box::default(),
             capacity,
             rng,
@@ -38,7 +41,7 @@ impl Shadow {
         if self.sets.is_empty() {
             self.sets = (0..n_sets).map(|_| Set::new()).collect();
         }
-        let spot = spot(hash, n_sets);
+        let spot = spot(hash, n_sets as u32);
         let (idx, print) = (spot.set(0), spot.print);
         let ways = self.capacity / n_sets + usize::from(idx < self.capacity % n_sets);
         let set = &mut self.sets[idx];

@@ -33,9 +33,9 @@ impl Sample {
         let hash = hash ^ (hash >> 31);
         let rules = Rules {
             arm: self.selector.arm(),
-            ways: self.ways,
+            ways: self.ways as u32,
         };
-        let spot = spot(hash, self.sets.len());
+        let spot = spot(hash, self.sets.len() as u32);
         let set = &mut self.sets[spot.set(0)];
         let found = set.find(spot.print, |()| true);
         match found {
