@@ -178,6 +178,15 @@ impl<K, V, L, S, C> Builder<K, V, L, S, C> {
         self
     }
 
+    /// How long an entry is kept after its time, for the calls of the shared cache that ask for what is over,
+    /// [`get_refreshing`](crate::Cache::get_refreshing); not at all, without this call. Until then it takes its part of the
+    /// limit, as the others do, and may have to make room. To any other call it is not there.
+    #[cfg(feature = "std")]
+    pub fn keep_stale(mut self, lasts: Duration) -> Self {
+        self.settings.lifetimes.stale = lasts;
+        self
+    }
+
     /// The hasher of keys, in place of a randomly seeded [`MapHasher`]: `MapHasher::with_seed(n)` for runs that
     /// repeat, or another. One that an attacker can predict lets him put all keys in one bucket, and
     /// of thousands of keys with one hash only the latest stay.
@@ -299,7 +308,11 @@ where
     pub fn build_unsync(self) -> unsync::Cache<K, V, S, C> {
         // Seeded by the hasher, so that a hasher with a seed makes the whole run repeat.
         let seed = self.hasher.hash_one(0u64);
-        let (policy, lifetimes) = (self.settings.policy, self.settings.lifetimes);
+        let policy = self.settings.policy;
+        let lifetimes = Lifetimes {
+            stale: Duration::ZERO,
+            ..self.settings.lifetimes
+        };
         let limit = self.limit.max();
         let weigher = self.limit.into_weigher();
         unsync::Cache::assemble(

@@ -2,7 +2,9 @@
 
 mod adaptation;
 mod iter;
+mod lead;
 mod load;
+mod refresh;
 mod shard;
 mod store;
 mod watch;
@@ -19,6 +21,7 @@ use purlin_core::{Clock, MapHasher, SystemClock, Tick};
 
 use self::adaptation::Adaptation;
 pub use self::iter::Iter;
+pub use self::refresh::{Due, Refresh, Served};
 use self::shard::{Locked, Shard};
 use crate::builder::{Builder, Unlimited, Weigher};
 use crate::engine::{Engine, Fresh};
@@ -324,7 +327,8 @@ where
     }
 
     /// Takes a value out if `judge` says so of it. `None` if there is none, or `judge` says no, or another value was stored
-    /// meanwhile: what is taken out is always what was judged.
+    /// meanwhile: what is taken out is always what was judged. What is over and [kept](Builder::keep_stale) for who asks for
+    /// it is judged too, and leaves without being returned.
     ///
     /// `judge` runs without a lock, on a clone. Otherwise this is as [`remove`](Cache::remove), and a load that was under
     /// way before gives its value to those who wait only.
@@ -352,7 +356,8 @@ where
             let mut contents = shard.lock();
             contents.engine.observe(now, &mut gone);
             let found = contents.engine.find(hash, key);
-            let value = contents.engine.peek(found, now)?.clone();
+            let (value, _) = contents.engine.inspect(found)?;
+            let value = value.clone();
             (value, shard.watch(contents, alloc::vec![owned]))
         };
         if !judge(&value) {
@@ -371,7 +376,7 @@ where
     }
 
     /// Drops entries whose time has come, shard by shard, with at most `budget` units of work under each lock: an
-    /// entry dropped, or a timer moved. Returns whether it got done, up to the last millisecond or so.
+    /// entry dropped, or a few of those looked at that could be over. Returns whether it got done, up to the last millisecond or so.
     ///
     /// Each call does a little of this on the side. It is for a cache that may lie unused for long.
     pub fn sweep(&self, budget: usize) -> bool {

@@ -12,7 +12,7 @@ pub(crate) struct Expiry {
     /// The latest tick seen. Time never goes back behind it: a clock that steps back stands still here until it
     /// has caught up, so what was over once stays over.
     latest: Tick,
-    /// No entry that nobody has found yet was over before this, but for the last [`TICK`]. `Tick::MAX` if none has
+    /// No entry that is still there was to leave before this, but for the last [`TICK`]. `Tick::MAX` if none has
     /// a deadline.
     look_at: Tick,
     rest: Box<Rest>,
@@ -32,6 +32,8 @@ pub(crate) struct Lifetimes {
     pub(crate) to_idle: Option<Duration>,
     /// The time to live ends earlier by up to this share of it. From 0 to 1.
     pub(crate) jitter: f64,
+    /// How long they are kept after that, for calls that take what is over.
+    pub(crate) stale: Duration,
 }
 
 impl Lifetimes {
@@ -39,6 +41,16 @@ impl Lifetimes {
     pub(crate) fn is_any(&self) -> bool {
         self.to_live.is_some() || self.to_idle.is_some()
     }
+}
+
+/// Where in its life an entry is.
+#[cfg(feature = "std")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// So much is left of its time to live; `Duration::MAX` if that never ends.
+    Left(Duration),
+    /// It has been over for so long.
+    Over(Duration),
 }
 
 /// How long one entry lives.
@@ -132,6 +144,37 @@ impl Expiry {
     #[inline]
     pub(crate) fn is_over(&self, life: Life) -> bool {
         life.is_over_at(self.latest)
+    }
+
+    /// Whether a life is over, and for so long that nobody may ask for its value any more.
+    #[inline]
+    pub(crate) fn is_spent(&self, life: Life) -> bool {
+        self.is_over(life) && self.leaves_at(life.deadline()) <= self.latest
+    }
+
+    /// Whether a life is spent at `now`, or already at the latest tick seen.
+    #[cfg(feature = "std")]
+    pub(crate) fn is_spent_at(&self, life: Life, now: Tick) -> bool {
+        self.is_over_at(life, now) && self.leaves_at(life.deadline()) <= self.latest.max(now)
+    }
+
+    /// Where in its life an entry is; nowhere if it is spent.
+    #[cfg(feature = "std")]
+    pub(crate) fn standing(&self, life: Life) -> Option<Standing> {
+        if self.is_spent(life) {
+            None
+        } else if self.is_over(life) {
+            Some(Standing::Over(self.latest.since(life.deadline())))
+        } else if life.dies_at == Tick::MAX {
+            Some(Standing::Left(Duration::MAX))
+        } else {
+            Some(Standing::Left(life.dies_at.since(self.latest)))
+        }
+    }
+
+    /// When an entry with this deadline is to be taken out.
+    pub(crate) fn leaves_at(&self, deadline: Tick) -> Tick {
+        deadline.after(self.rest.lifetimes.stale)
     }
 
     /// Whether a life is over at `now`, or already at the latest tick seen.

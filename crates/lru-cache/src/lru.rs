@@ -14,7 +14,11 @@ use purlin_timer_wheel::TimerId;
 
 use self::slots::{Recency, Slots};
 use self::timers::Timers;
+#[cfg(feature = "std")]
+use crate::engine::Kind;
 use crate::engine::{Fresh, SWEEP_BUDGET};
+#[cfg(feature = "std")]
+use crate::expiry::Standing;
 use crate::expiry::{Expiry, Life, Lifetimes};
 use crate::insertion::{Cause, Evicted, Eviction, Outcome};
 use crate::stats::Stats;
@@ -106,7 +110,7 @@ impl<K, V> Lru<K, V> {
         let (due, done) = self.timers.sweep(budget, &mut self.expiry);
         for &at in &due {
             self.slots[at].timer = None;
-            if self.expiry.is_over(self.slots[at].life) {
+            if self.expiry.is_spent(self.slots[at].life) {
                 self.evict(at, gone);
             } else {
                 // It was used since its timer was set.
@@ -133,7 +137,7 @@ impl<K, V> Lru<K, V> {
     /// Looks an entry up: counts, makes it the newest, and prolongs its life.
     #[inline]
     pub(crate) fn lookup(&mut self, found: Option<u32>, gone: &mut Evicted<K, V>) -> Option<&V> {
-        let Some(at) = self.living(found, gone) else {
+        let Some(at) = self.usable(found, gone) else {
             self.counts.misses += 1;
             return None;
         };
@@ -148,8 +152,23 @@ impl<K, V> Lru<K, V> {
         found: Option<u32>,
         gone: &mut Evicted<K, V>,
     ) -> Option<&V> {
-        let at = self.living(found, gone)?;
+        let at = self.usable(found, gone)?;
         Some(self.refresh(at))
+    }
+
+    /// The value in the slot that was found, though it is over. It counts as found, and keeps its place and its time.
+    #[cfg(feature = "std")]
+    pub(crate) fn lookup_stale(&mut self, found: Option<u32>) -> Option<&V> {
+        let at = found?;
+        self.counts.hits += 1;
+        Some(&self.slots[at].value)
+    }
+
+    /// The value in the slot that was found, over or not, and how long it has been or will be.
+    #[cfg(feature = "std")]
+    pub(crate) fn inspect(&self, found: Option<u32>) -> Option<(&V, Standing)> {
+        let entry = &self.slots[found?];
+        Some((&entry.value, self.expiry.standing(entry.life)?))
     }
 
     /// The value in the slot that was found, left where it is in every respect, unless it is over at `now`.
@@ -251,6 +270,7 @@ impl<K, V> Lru<K, V> {
     pub(crate) fn walk(
         &self,
         from: u64,
+        kind: Kind,
         now: Tick,
         most: usize,
         mut each: impl FnMut(&K, &V),
@@ -263,7 +283,12 @@ impl<K, V> Lru<K, V> {
             }
             // Slots are numbered by 32 bits, and this is one of them.
             let near = at as u32;
-            if let Some(entry) = self.entry_at(near, now) {
+            let is_kept = |entry: &&Entry<K, V>| !self.expiry.is_spent_at(entry.life, now);
+            let entry = match kind {
+                Kind::Living => self.entry_at(near, now),
+                Kind::Kept => self.slots.get(near).filter(is_kept),
+            };
+            if let Some(entry) = entry {
                 each(&entry.key, &entry.value);
                 met += 1;
             }
@@ -292,6 +317,20 @@ impl<K, V> Lru<K, V> {
         let at = found?;
         if self.expiry.is_over(self.slots[at].life) {
             self.evict(at, gone);
+            return None;
+        }
+        Some(at)
+    }
+
+    /// The slot, unless its entry is over; then that stays for as long as somebody may ask for it still.
+    #[inline]
+    fn usable(&mut self, found: Option<u32>, gone: &mut Evicted<K, V>) -> Option<u32> {
+        let at = found?;
+        let life = self.slots[at].life;
+        if self.expiry.is_over(life) {
+            if self.expiry.is_spent(life) {
+                self.evict(at, gone);
+            }
             return None;
         }
         Some(at)
@@ -447,7 +486,7 @@ mod tests {
                         .find(entry.hash, |&listed| listed == at)
                         .is_some()
                 );
-                self.timers.check(at, entry.life, entry.timer);
+                self.timers.check(at, entry.life, entry.timer, &self.expiry);
             }
             assert_eq!(self.weight, weight);
             assert_eq!(self.index.len(), self.len());

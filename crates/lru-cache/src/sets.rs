@@ -22,6 +22,8 @@ pub(crate) use self::walk::{Cleared, Iter};
 #[cfg(feature = "std")]
 use crate::engine::Glance;
 use crate::engine::{Fresh, Place, SWEEP_BUDGET};
+#[cfg(feature = "std")]
+use crate::expiry::Standing;
 use crate::expiry::{Expiry, Life, Lifetimes};
 use crate::insertion::{Cause, Evicted, Eviction, Outcome};
 use crate::policy::arm::Arm;
@@ -40,7 +42,7 @@ use crate::stats::Stats;
 /// 1. `weight` is the sum of the entries' weights and at most `limit`, whenever no method is running.
 /// 2. `len` is the number of entries in all groups. There are none, or `begins_with` times two to the power of
 ///    `doublings`.
-/// 3. No entry of a set is over before the set's number in `dues`, and none of all before `expiry` has it looked for.
+/// 3. No entry of a set is to leave, for it is over, before the set's number in `dues`, and none of all before `expiry` has it looked for.
 ///    There are as many dues as groups, or none if no entry had a deadline yet.
 ///
 /// The fields stand in this order so that a look-up needs one line of memory of them, which the lock of a shard is on
@@ -239,11 +241,11 @@ impl<K, V> Sets<K, V> {
         true
     }
 
-    /// Takes out what is over in a set, as far as the budget goes. Returns whether it went far enough.
+    /// Takes out what is spent in a set, as far as the budget goes. Returns whether it went far enough.
     fn sweep_set(&mut self, set: usize, left: &mut usize, gone: &mut Evicted<K, V>) -> bool {
         // From the end, for where one leaves, the last takes its place.
         for at in (0..self.groups[set].len()).rev() {
-            if self.groups[set].is_over(at, &self.expiry) {
+            if self.groups[set].is_spent(at, &self.expiry) {
                 if *left < DUES_A_UNIT {
                     return false;
                 }
@@ -251,7 +253,7 @@ impl<K, V> Sets<K, V> {
                 self.evict(place(set, at), gone);
             }
         }
-        self.rest.dues[set] = self.groups[set].earliest();
+        self.rest.dues[set] = self.expiry.leaves_at(self.groups[set].earliest());
         true
     }
 
@@ -303,7 +305,7 @@ impl<K, V> Sets<K, V> {
 
     #[inline]
     pub(crate) fn lookup(&mut self, found: Option<Place>, gone: &mut Evicted<K, V>) -> Option<&V> {
-        let Some(place) = self.living(found, gone) else {
+        let Some(place) = self.usable(found, gone) else {
             self.misses += 1;
             return None;
         };
@@ -317,8 +319,23 @@ impl<K, V> Sets<K, V> {
         found: Option<Place>,
         gone: &mut Evicted<K, V>,
     ) -> Option<&V> {
-        let place = self.living(found, gone)?;
+        let place = self.usable(found, gone)?;
         Some(self.refresh(place))
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn lookup_stale(&mut self, found: Option<Place>) -> Option<&V> {
+        let place = found?;
+        self.hits += 1;
+        Some(self.groups[place.set as usize].value(place.at as usize))
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn inspect(&self, found: Option<Place>) -> Option<(&V, Standing)> {
+        let place = found?;
+        let group = &self.groups[place.set as usize];
+        let at = place.at as usize;
+        Some((group.value(at), group.standing(at, &self.expiry)?))
     }
 
     pub(crate) fn peek(&self, found: Option<Place>, now: Tick) -> Option<&V> {
@@ -433,6 +450,20 @@ impl<K, V> Sets<K, V> {
         Some(place)
     }
 
+    /// The place, unless its entry is over; then that stays for as long as somebody may ask for it still.
+    #[inline]
+    fn usable(&mut self, found: Option<Place>, gone: &mut Evicted<K, V>) -> Option<Place> {
+        let place = found?;
+        let (group, at) = (&self.groups[place.set as usize], place.at as usize);
+        if group.is_over(at, &self.expiry) {
+            if group.is_spent(at, &self.expiry) {
+                self.evict(place, gone);
+            }
+            return None;
+        }
+        Some(place)
+    }
+
     #[inline]
     fn refresh(&mut self, place: Place) -> &V {
         let group = &mut self.groups[place.set as usize];
@@ -524,11 +555,12 @@ impl<K, V> Sets<K, V> {
     fn expect_end(&mut self, set: usize, at: usize, life: Life) {
         if life.is_mortal() {
             // As it was written down, which may be earlier.
-            self.expect_deadline(set, self.groups[set].extra(at).life.deadline());
+            let deadline = self.groups[set].extra(at).life.deadline();
+            self.expect_leave(set, self.expiry.leaves_at(deadline));
         }
     }
 
-    fn expect_deadline(&mut self, set: usize, deadline: Tick) {
+    fn expect_leave(&mut self, set: usize, deadline: Tick) {
         if self.rest.dues.is_empty() {
             self.rest.dues = self.groups.iter().map(|_| Tick::MAX).collect();
         }

@@ -6,6 +6,7 @@ use purlin_core::Clock;
 
 use super::Cache;
 use super::shard::Watched;
+use crate::engine::Kind;
 use crate::insertion::{Cause, Eviction};
 
 /// # Walks
@@ -30,7 +31,7 @@ where
 
     /// Keeps the entries of which `keep` is true.
     ///
-    /// `keep` runs without a lock, on clones. An entry is removed only if it is still the one that was judged; one
+    /// `keep` runs without a lock, on clones; also of what is over and [kept](crate::Builder::keep_stale) for who asks for it. An entry is removed only if it is still the one that was judged; one
     /// that was inserted meanwhile may be judged or not. A load that was under way when the walk came to its shard
     /// gives its value to those who wait, and the value is not stored, for it was not judged.
     ///
@@ -82,9 +83,15 @@ where
         if position.at == 0 && walk == Walk::Judging {
             contents.flights.overtake_all();
         }
-        let next = contents.engine.walk(position.at, now, BATCH, |key, value| {
-            entries.push((key.clone(), value.clone()));
-        });
+        let kind = match walk {
+            Walk::Reading => Kind::Living,
+            Walk::Judging => Kind::Kept,
+        };
+        let next = contents
+            .engine
+            .walk(position.at, kind, now, BATCH, |key, value| {
+                entries.push((key.clone(), value.clone()));
+            });
         let watched = if walk == Walk::Judging {
             let keys = entries.iter().map(|(key, _)| key.clone()).collect();
             Some(shard.watch(contents, keys))

@@ -24,7 +24,7 @@ impl Timers {
         }
     }
 
-    /// Sees to it that the wheel names a slot once its entry's life is over. A timer that it already has is moved.
+    /// Sees to it that the wheel names a slot once its entry's life is spent. A timer that it already has is moved.
     pub(super) fn arm(
         &mut self,
         slot: u32,
@@ -41,8 +41,8 @@ impl Timers {
         let wheel = self
             .wheel
             .get_or_insert_with(|| Wheel::new(wheel_tick(latest)));
-        // The tick after the deadline's, so that what fires is over.
-        let fires_at = wheel_tick(deadline) + 1;
+        // The tick after, so that what fires is spent.
+        let fires_at = wheel_tick(expiry.leaves_at(deadline)) + 1;
         // No sooner than that, and no later than the next tick: timers move down the wheel's levels before they fire.
         expiry.expect(next_wheel_tick(latest));
         match *timer {
@@ -91,13 +91,16 @@ impl Timers {
 
     /// Checks that an entry has a timer exactly if it has a deadline, and that the timer finds it in time.
     #[cfg(test)]
-    pub(super) fn check(&self, slot: u32, life: Life, timer: Option<TimerId>) {
+    pub(super) fn check(&self, slot: u32, life: Life, timer: Option<TimerId>, expiry: &Expiry) {
         match (timer, &self.wheel) {
             (None, _) => assert_eq!(life.deadline(), Tick::MAX),
             (Some(timer), Some(wheel)) => {
                 assert_ne!(life.deadline(), Tick::MAX);
                 assert_eq!(wheel.get(timer), Some(&slot));
-                assert!(wheel.deadline(timer) <= Some(wheel_tick(life.deadline()) + 1));
+                assert!(
+                    wheel.deadline(timer)
+                        <= Some(wheel_tick(expiry.leaves_at(life.deadline())) + 1)
+                );
             }
             (Some(_), None) => panic!("a timer without a wheel"),
         }

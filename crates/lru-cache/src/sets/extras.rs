@@ -108,6 +108,7 @@ impl Extras {
             return;
         }
         if let Some(idle_at) = expiry.idle_end() {
+            self.put(at, IDLE, NEVER);
             self.rebase(expiry.latest(), idle_at);
             let word = pack(self.base, idle_at);
             self.put(at, IDLE, word);
@@ -159,6 +160,9 @@ impl Extras {
 
     fn write(&mut self, at: usize, extra: Extra, now: Tick) {
         let Life { dies_at, idle_at } = extra.life;
+        // What was there does not hold the base back.
+        self.put(at, DIES, NEVER);
+        self.put(at, IDLE, NEVER);
         self.rebase(now, dies_at);
         self.rebase(now, idle_at);
         self.put(at, WEIGHT, extra.weight as u32);
@@ -220,11 +224,12 @@ impl Extras {
         };
         let bits = each.clone().map(exponent).max().unwrap_or(0);
         let before = self.base;
-        let moved = (now.as_nanos() - before.as_nanos()) >> bits << bits;
+        // Nor beyond a deadline: since when an entry is over matters where it is kept for longer.
+        let most = self.earliest(len).min(now);
+        let moved = (most.as_nanos() - before.as_nanos()) >> bits << bits;
         self.base = Tick::from_nanos(before.as_nanos() + moved);
         for (at, kind) in each {
             if let Some(word) = self.word(at, kind) {
-                // What was over before the new base is over since then.
                 self.put(at, kind, pack(self.base, unpack(before, word)));
             }
         }

@@ -1,10 +1,14 @@
 use alloc::boxed::Box;
+#[cfg(feature = "std")]
+use core::time::Duration;
 
 use equivalent::Equivalent;
 use purlin_core::{Rng, Tick};
 
 use super::extras::{Extra, Extras};
 use crate::expiry::Expiry;
+#[cfg(feature = "std")]
+use crate::expiry::Standing;
 use crate::policy::set::{Rules, Segment, Set};
 use crate::raw::Print;
 
@@ -100,6 +104,27 @@ impl<K, V> Group<K, V> {
     pub(super) fn is_over(&self, at: usize, expiry: &Expiry) -> bool {
         let is_over = |extras: &Extras| expiry.is_over(extras.life(at));
         self.extras.as_deref().is_some_and(is_over)
+    }
+
+    /// Whether an entry is over for so long that it is to leave.
+    pub(super) fn is_spent(&self, at: usize, expiry: &Expiry) -> bool {
+        let is_spent = |extras: &Extras| expiry.is_spent(extras.life(at));
+        self.extras.as_deref().is_some_and(is_spent)
+    }
+
+    #[cfg(feature = "std")]
+    pub(super) fn standing(&self, at: usize, expiry: &Expiry) -> Option<Standing> {
+        let endless = Some(Standing::Left(Duration::MAX));
+        let extras = self.extras.as_deref();
+        extras.map_or(endless, |extras| expiry.standing(extras.life(at)))
+    }
+
+    /// The entry, unless it is spent at `now`.
+    #[cfg(feature = "std")]
+    pub(super) fn unspent(&self, at: usize, expiry: &Expiry, now: Tick) -> Option<(&K, &V)> {
+        let (key, value) = self.set.entry(at);
+        let is_spent = |extras: &Extras| expiry.is_spent_at(extras.life(at), now);
+        (!self.extras.as_deref().is_some_and(is_spent)).then_some((key, value))
     }
 
     /// Takes note of a use.

@@ -19,7 +19,9 @@ impl<K, V> Sets<K, V> {
                 let extra = self.groups[set].extra(at);
                 weight += extra.weight;
                 if extra.life.is_mortal() {
-                    assert!(self.rest.dues[set] <= self.groups[set].earliest());
+                    assert!(
+                        self.rest.dues[set] <= self.expiry.leaves_at(self.groups[set].earliest())
+                    );
                 }
             }
             len += self.groups[set].len();
@@ -143,7 +145,13 @@ fn a_walk_meets_each_entry_once_though_the_table_doubles_under_it() {
     }
     let (mut met, mut cursor, mut next) = (Vec::new(), Some(0), 3_000);
     while let Some(from) = cursor {
-        cursor = sets.walk(from, Tick::ZERO, 64, |&key, _| met.push(key));
+        cursor = sets.walk(
+            from,
+            crate::engine::Kind::Living,
+            Tick::ZERO,
+            64,
+            |&key, _| met.push(key),
+        );
         for _ in 0..200 {
             put(&mut sets, next, 1, None);
             next += 1;

@@ -6,6 +6,8 @@ use purlin_core::Tick;
 
 use super::Sets;
 use super::group::Group;
+#[cfg(feature = "std")]
+use crate::engine::Kind;
 
 impl<K, V> Sets<K, V> {
     /// A walk is in the order of positions, which stays when the table doubles meanwhile; so it meets each entry
@@ -14,6 +16,7 @@ impl<K, V> Sets<K, V> {
     pub(crate) fn walk(
         &self,
         from: u64,
+        kind: Kind,
         now: Tick,
         most: usize,
         mut each: impl FnMut(&K, &V),
@@ -37,7 +40,11 @@ impl<K, V> Sets<K, V> {
                     return Some(position);
                 }
                 before = Some(position);
-                if let Some((key, value)) = group.living(at, &self.expiry, now) {
+                let entry = match kind {
+                    Kind::Living => group.living(at, &self.expiry, now),
+                    Kind::Kept => group.unspent(at, &self.expiry, now),
+                };
+                if let Some((key, value)) = entry {
                     each(key, value);
                     met += 1;
                 }
