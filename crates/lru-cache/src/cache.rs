@@ -1,6 +1,8 @@
 //! The cache that threads and tasks share.
 
 mod adaptation;
+mod compute;
+mod count;
 mod iter;
 mod lead;
 mod load;
@@ -20,6 +22,8 @@ use purlin_core::sync::atomic::{AtomicBool, Ordering};
 use purlin_core::{Clock, MapHasher, SystemClock, Tick};
 
 use self::adaptation::Adaptation;
+pub use self::compute::{Computed, Decision};
+pub use self::count::Integer;
 pub use self::iter::Iter;
 pub use self::refresh::{Due, Refresh, Served};
 use self::shard::{Locked, Shard};
