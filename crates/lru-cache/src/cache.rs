@@ -23,10 +23,10 @@ use self::shard::{Locked, Shard};
 use crate::builder::{Builder, Unlimited, Weigher};
 use crate::engine::{Engine, Fresh};
 use crate::expiry::Lifetimes;
-use crate::insertion::{Evicted, Inserted};
+use crate::insertion::{Cause, Evicted, Eviction, Inserted, Outcome};
 use crate::policy::Policy;
 use crate::policy::selector::Selector;
-use crate::sets::Pool;
+use crate::sets::{Pool, Stored};
 use crate::stats::Stats;
 
 /// A cache that threads and tasks share by reference, or in an `Arc`.
@@ -428,6 +428,58 @@ where
 
     fn store(&self, key: K, value: V, time_to_live: Option<Duration>) -> Inserted<K, V> {
         let hash = self.hasher.hash_one(&key);
+        let (key, value) = if self.is_plain(time_to_live) {
+            match self.store_plain(hash, key, value) {
+                Ok(inserted) => return inserted,
+                Err(entry) => entry,
+            }
+        } else {
+            (key, value)
+        };
+        self.store_hashed(hash, key, value, time_to_live)
+    }
+
+    /// Whether what is stored weighs one and lives for ever.
+    #[inline]
+    fn is_plain(&self, time_to_live: Option<Duration>) -> bool {
+        let timed = self.timed.load(Ordering::Relaxed);
+        !timed && time_to_live.is_none() && self.weigher.is_none()
+    }
+
+    /// Stores a plain entry in one go, where nothing is in the way.
+    #[inline]
+    fn store_plain(&self, hash: u64, key: K, value: V) -> Result<Inserted<K, V>, (K, V)> {
+        let mut contents = self.shard(hash).lock();
+        if !contents.is_quiet() {
+            drop(contents);
+            return Err((key, value));
+        }
+        let stored = contents.engine.put_at_once(hash, key, value);
+        drop(contents);
+        let mut evicted = Evicted::new();
+        let outcome = match stored? {
+            Stored::Added => Outcome::New,
+            Stored::Replaced(key, value) => Outcome::Replaced { key, value },
+            Stored::InPlaceOf(key, value) => {
+                evicted.push(Eviction {
+                    key,
+                    value,
+                    cause: Cause::Capacity,
+                });
+                Outcome::New
+            }
+        };
+        self.adapt(hash, matches!(outcome, Outcome::Replaced { .. }));
+        Ok(Inserted { outcome, evicted })
+    }
+
+    fn store_hashed(
+        &self,
+        hash: u64,
+        key: K,
+        value: V,
+        time_to_live: Option<Duration>,
+    ) -> Inserted<K, V> {
         let weight = self.weigh(&key, &value);
         let now = self.now();
         let mut evicted = Evicted::new();
@@ -456,10 +508,15 @@ where
     #[inline]
     fn now(&self) -> Tick {
         if self.timed.load(Ordering::Relaxed) {
-            self.clock.coarse()
+            self.clock_time()
         } else {
             Tick::ZERO
         }
+    }
+
+    #[inline(never)]
+    fn clock_time(&self) -> Tick {
+        self.clock.coarse()
     }
 }
 

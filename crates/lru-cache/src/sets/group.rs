@@ -1,4 +1,3 @@
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use equivalent::Equivalent;
@@ -6,21 +5,16 @@ use purlin_core::{Rng, Tick};
 
 use super::Name;
 use crate::expiry::{Expiry, Life};
-use crate::policy::set::{Rules, Segment, Set};
+use crate::policy::set::{Rules, Set};
 use crate::raw::Print;
 
 /// A set with the weights and lives of its entries.
 ///
-/// `extras`, if there are any, are as many as the entries and in their order.
+/// The extras beside the set, if there are any, are as many as the entries and in their order. There are none as long
+/// as all entries weigh one and live for ever.
 #[derive(Debug)]
 pub(super) struct Group<K, V> {
-    set: Set<(K, V)>,
-    /// None as long as all entries weigh one and live for ever.
-    #[expect(
-        clippy::box_collection,
-        reason = "one word in each set of a cache that has none"
-    )]
-    extras: Option<Box<Vec<Extra>>>,
+    set: Set<(K, V), Vec<Extra>>,
 }
 
 #[derive(Debug)]
@@ -57,10 +51,7 @@ impl<K, V> Left<K, V> {
 
 impl<K, V> Group<K, V> {
     pub(super) const fn new() -> Self {
-        Group {
-            set: Set::new(),
-            extras: None,
-        }
+        Group { set: Set::new() }
     }
 
     #[inline]
@@ -90,7 +81,7 @@ impl<K, V> Group<K, V> {
         Q: Equivalent<K> + ?Sized,
     {
         let at = self.find(print, key)?;
-        if let Some(extras) = &mut self.extras {
+        if let Some(extras) = self.set.side_mut() {
             let life = &mut extras[at].life;
             if expiry.is_over(life) {
                 return Some(Got::Over);
@@ -103,7 +94,7 @@ impl<K, V> Group<K, V> {
 
     /// The place of the insertion with this stamp.
     pub(super) fn stamped(&self, stamp: u32) -> Option<usize> {
-        let mut extras = self.extras.as_ref()?.iter();
+        let mut extras = self.set.side()?.iter();
         extras.position(|extra| extra.stamp == stamp)
     }
 
@@ -133,20 +124,20 @@ impl<K, V> Group<K, V> {
     #[inline]
     pub(super) fn hit(&mut self, at: usize, rules: &Rules, expiry: &Expiry<Name>) {
         self.set.hit(at, rules);
-        if let Some(extras) = &mut self.extras {
+        if let Some(extras) = self.set.side_mut() {
             expiry.prolong(&mut extras[at].life);
         }
     }
 
     #[inline]
     fn extra(&self, at: usize) -> Option<&Extra> {
-        self.extras.as_ref().map(|extras| &extras[at])
+        self.set.side().map(|extras| &extras[at])
     }
 
     /// The weight, life and stamp of an entry that has any of its own.
     #[inline]
     pub(super) fn extra_mut(&mut self, at: usize) -> Option<&mut Extra> {
-        self.extras.as_mut().map(|extras| &mut extras[at])
+        self.set.side_mut().map(|extras| &mut extras[at])
     }
 
     #[cfg(test)]
@@ -160,26 +151,19 @@ impl<K, V> Group<K, V> {
         self.set.prefetch();
     }
 
-    /// See [`Set::expect`].
-    #[inline]
-    pub(super) fn expect(&mut self, print: Print, rules: &Rules) -> Segment {
-        self.set.expect(print, rules)
-    }
-
-    /// Adds the entry that was expected.
+    /// Adds an entry that is not there.
     pub(super) fn add(
         &mut self,
         print: Print,
         entry: (K, V),
         extra: Option<Extra>,
-        segment: Segment,
         rules: &Rules,
     ) -> usize {
         if extra.is_some() {
             self.make_extras();
         }
-        let at = self.set.add(print, entry, segment, rules);
-        if let Some(extras) = &mut self.extras {
+        let at = self.set.add(print, entry, rules);
+        if let Some(extras) = self.set.side_mut() {
             if extras.len() == extras.capacity() {
                 extras.reserve_exact((extras.len() / 8).max(4));
             }
@@ -188,19 +172,43 @@ impl<K, V> Group<K, V> {
         at
     }
 
-    /// Puts the entry that was expected in the place of a victim.
+    /// Puts an entry that is not there in the place of the one that is worth least.
     #[inline]
-    pub(super) fn replace(
+    pub(super) fn exchange(
         &mut self,
-        at: usize,
         print: Print,
         entry: (K, V),
         extra: Option<Extra>,
-        segment: Segment,
-    ) -> Left<K, V> {
+        rules: &Rules,
+        rng: &mut Rng,
+    ) -> (usize, Left<K, V>) {
+        if extra.is_some() {
+            self.make_extras();
+        }
+        let (at, (key, value)) = self.set.exchange(print, entry, rules, rng);
         let extra = self.swap_extra(at, extra);
-        let (key, value) = self.set.replace(at, print, entry, segment);
-        Left { key, value, extra }
+        (at, Left { key, value, extra })
+    }
+
+    /// [`exchange`](Self::exchange), where no entry has an extra.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(super) fn exchange_plain(
+        &mut self,
+        print: Print,
+        entry: (K, V),
+        rules: &Rules,
+        rng: &mut Rng,
+    ) -> (K, V) {
+        debug_assert!(self.is_plain());
+        self.set.exchange(print, entry, rules, rng).1
+    }
+
+    /// Whether all entries weigh one and live for ever.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.set.side().is_none()
     }
 
     /// Puts an entry in place of an older one of the same key.
@@ -210,16 +218,16 @@ impl<K, V> Group<K, V> {
         Left { key, value, extra }
     }
 
-    /// Chooses who is to leave. See [`Set::victim`].
-    #[inline]
-    pub(super) fn victim(
+    /// Takes the entry out that is worth least, beside `kept`. See [`Set::expel`].
+    pub(super) fn expel(
         &mut self,
-        coming: Option<Segment>,
         kept: Option<usize>,
         rules: &Rules,
         rng: &mut Rng,
-    ) -> usize {
-        self.set.victim(coming, kept, rules, rng)
+    ) -> (usize, Left<K, V>) {
+        let (at, (key, value)) = self.set.expel(kept, rules, rng);
+        let extra = self.set.side_mut().map(|extras| extras.swap_remove(at));
+        (at, Left { key, value, extra })
     }
 
     /// See [`Set::worst`].
@@ -229,20 +237,20 @@ impl<K, V> Group<K, V> {
 
     /// Takes an entry out; the last takes its place.
     pub(super) fn take(&mut self, at: usize) -> Left<K, V> {
-        let extra = self.extras.as_mut().map(|extras| extras.swap_remove(at));
+        let extra = self.set.side_mut().map(|extras| extras.swap_remove(at));
         let (key, value) = self.set.free(at);
         Left { key, value, extra }
     }
 
     /// Moves the entries of which `goes` is true to another group.
     pub(super) fn split(&mut self, goes: impl Fn(Print) -> bool) -> Self {
-        let (set, gone) = self.set.split(goes);
-        let extras = self.extras.as_mut().map(|extras| {
+        let (mut set, gone) = self.set.split(goes);
+        if let Some(extras) = self.set.side_mut() {
             let theirs = gone.iter().map(|&at| extras.swap_remove(at)).collect();
             extras.shrink_to_fit();
-            Box::new(theirs)
-        });
-        Group { set, extras }
+            set.set_side(theirs);
+        }
+        Group { set }
     }
 
     #[inline]
@@ -250,16 +258,16 @@ impl<K, V> Group<K, V> {
         if extra.is_some() {
             self.make_extras();
         }
-        let extras = self.extras.as_mut()?;
+        let extras = self.set.side_mut()?;
         let extra = extra.unwrap_or_else(Extra::plain);
         Some(core::mem::replace(&mut extras[at], extra))
     }
 
     /// Writes down what was true of all entries without saying, since it may not be of the next.
     fn make_extras(&mut self) {
-        if self.extras.is_none() {
+        if self.set.side().is_none() {
             let plain = (0..self.len()).map(|_| Extra::plain()).collect();
-            self.extras = Some(Box::new(plain));
+            self.set.set_side(plain);
         }
     }
 }
