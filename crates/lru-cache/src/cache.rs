@@ -2,7 +2,9 @@
 
 mod adaptation;
 mod iter;
+mod lead;
 mod load;
+mod refresh;
 mod shard;
 mod store;
 mod watch;
@@ -19,11 +21,13 @@ use purlin_core::{Clock, MapHasher, SystemClock, Tick};
 
 use self::adaptation::Adaptation;
 pub use self::iter::Iter;
+pub use self::refresh::{Due, Refresh, Served};
 use self::shard::{Locked, Shard};
 use crate::builder::{Builder, Unlimited, Weigher};
 use crate::engine::{Engine, Fresh};
 use crate::expiry::Lifetimes;
 use crate::insertion::{Cause, Evicted, Eviction, Inserted, Outcome};
+use crate::listener::{Gone, Listener, Told};
 use crate::policy::Policy;
 use crate::policy::selector::Selector;
 use crate::sets::{Pool, Stored};
@@ -54,7 +58,7 @@ use crate::stats::Stats;
 ///
 /// # Calling back
 ///
-/// Loaders, weighers, predicates, clocks, the `Hash` of keys, and the `Drop` of keys and values run without a lock,
+/// Loaders, weighers, listeners, predicates, clocks, the `Hash` of keys, and the `Drop` of keys and values run without a lock,
 /// and may call the cache. The `Eq` of keys and the `Clone` of values run under one. From there a call to any
 /// shared cache panics, because waiting could be forever; afterwards the cache is as if the panicking call had not
 /// been made. The `Clone` of keys runs under one only in [`iter`](Cache::iter) and [`retain`](Cache::retain).
@@ -66,6 +70,7 @@ pub struct Cache<K, V, S = MapHasher, C = SystemClock> {
     /// There if the policy is adaptive.
     adaptation: Option<Adaptation>,
     weigher: Option<Weigher<K, V>>,
+    listener: Option<Listener<K, V>>,
     hasher: S,
     clock: C,
     /// Whether any entry can have a deadline; until then a look-up does not read the clock. Only ever set.
@@ -85,6 +90,7 @@ pub(crate) struct Parts<K, V, S, C> {
     /// A power of two.
     pub(crate) n_shards: usize,
     pub(crate) patience: Duration,
+    pub(crate) listener: Option<Listener<K, V>>,
     pub(crate) hasher: S,
     pub(crate) clock: C,
 }
@@ -124,6 +130,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
             capacity: parts.capacity,
             adaptation: selector.map(Adaptation::new),
             weigher: parts.weigher,
+            listener: parts.listener,
             hasher: parts.hasher,
             clock: parts.clock,
             timed: AtomicBool::new(parts.lifetimes.is_any()),
@@ -178,11 +185,16 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     /// value is not stored.
     pub fn clear(&self) {
         for shard in &self.shards {
-            let _entries = {
+            let cleared = {
                 let mut contents = shard.lock();
                 contents.overtake_all();
                 contents.engine.clear()
             };
+            let mut told = Told::new(self.listener.as_ref());
+            if told.is_wanted() {
+                cleared.for_each(|key, value| told.one(key, value, Cause::Cleared));
+                told.end();
+            }
         }
     }
 
@@ -215,6 +227,12 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         if self.weigher.is_some() {
             adaptation.resize(self.len());
         }
+    }
+
+    /// For what leaves in a call; to be declared before the lock is taken.
+    #[inline]
+    fn gone(&self) -> Gone<'_, K, V> {
+        Gone::new(self.listener.as_ref())
     }
 
     /// The shard that a key with this hash lives in.
@@ -297,16 +315,20 @@ where
     {
         let hash = self.hasher.hash_one(key);
         let now = self.now();
-        let mut gone = Evicted::new();
+        let mut gone = self.gone();
         let mut contents = self.shard(hash).lock();
         contents.engine.observe(now, &mut gone);
         let found = contents.engine.find(hash, key);
         contents.overtake(hash, key);
-        contents.engine.take(found, &mut gone)
+        let taken = contents.engine.take(found, &mut gone);
+        drop(contents);
+        gone.tell_removed(taken.as_ref());
+        taken
     }
 
     /// Takes a value out if `judge` says so of it. `None` if there is none, or `judge` says no, or another value was stored
-    /// meanwhile: what is taken out is always what was judged.
+    /// meanwhile: what is taken out is always what was judged. What is over and [kept](Builder::keep_stale) for who asks for
+    /// it is judged too, and leaves without being returned.
     ///
     /// `judge` runs without a lock, on a clone. Otherwise this is as [`remove`](Cache::remove), and a load that was under
     /// way before gives its value to those who wait only.
@@ -329,12 +351,13 @@ where
         let now = self.now();
         let owned = key.to_owned();
         let shard = self.shard(hash);
-        let mut gone = Evicted::new();
+        let mut gone = self.gone();
         let (value, mut watched) = {
             let mut contents = shard.lock();
             contents.engine.observe(now, &mut gone);
             let found = contents.engine.find(hash, key);
-            let value = contents.engine.peek(found, now)?.clone();
+            let (value, _) = contents.engine.inspect(found)?;
+            let value = value.clone();
             (value, shard.watch(contents, alloc::vec![owned]))
         };
         if !judge(&value) {
@@ -348,6 +371,7 @@ where
         let taken = contents.engine.take(found, &mut gone);
         // Before the watch and what is gone, whose keys' `Drop` is user code.
         drop(contents);
+        gone.tell_removed(taken.as_ref());
         taken.map(|(_, value)| value)
     }
 
@@ -359,7 +383,7 @@ where
         let now = self.now();
         let mut done = true;
         for shard in &self.shards {
-            let mut gone = Evicted::new();
+            let mut gone = self.gone();
             let mut contents = shard.lock();
             contents.engine.observe(now, &mut gone);
             done &= contents.engine.sweep(budget, &mut gone);
@@ -391,7 +415,7 @@ where
     #[inline(never)]
     fn get_and_tidy<Q>(
         &self,
-        mut contents: Locked<'_, K, V>,
+        contents: Locked<'_, K, V>,
         hash: u64,
         key: &Q,
         now: Tick,
@@ -400,7 +424,9 @@ where
         Q: Equivalent<K> + ?Sized,
         V: Clone,
     {
-        let mut gone = Evicted::new();
+        let mut gone = self.gone();
+        // Bound anew, so that it is dropped before what is gone also if the key or the value panics.
+        let mut contents = contents;
         contents.engine.observe(now, &mut gone);
         let found = contents.engine.find(hash, key);
         let value = contents.engine.lookup(found, &mut gone).cloned();
@@ -419,24 +445,39 @@ where
     {
         let hash = self.hasher.hash_one(key);
         let now = self.now();
-        let mut gone = Evicted::new();
+        let mut gone = self.gone();
         let mut contents = self.shard(hash).lock();
         contents.engine.observe(now, &mut gone);
         let found = contents.engine.find(hash, key);
         contents.engine.peek(found, now).map(read)
     }
 
+    #[inline]
     fn store(&self, key: K, value: V, time_to_live: Option<Duration>) -> Inserted<K, V> {
+        if self.listener.is_some() {
+            return self.store_and_tell(key, value, time_to_live);
+        }
         let hash = self.hasher.hash_one(&key);
-        let (key, value) = if self.is_plain(time_to_live) {
-            match self.store_plain(hash, key, value) {
-                Ok(inserted) => return inserted,
-                Err(entry) => entry,
+        let mut evicted = Evicted::none();
+        let outcome = if self.is_plain(time_to_live) {
+            match self.store_plain(hash, key, value, &mut evicted) {
+                Ok(outcome) => outcome,
+                Err((key, value)) => self.store_hashed(hash, key, value, None, &mut evicted),
             }
         } else {
-            (key, value)
+            self.store_hashed(hash, key, value, time_to_live, &mut evicted)
         };
-        self.store_hashed(hash, key, value, time_to_live)
+        Inserted { outcome, evicted }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn store_and_tell(&self, key: K, value: V, time_to_live: Option<Duration>) -> Inserted<K, V> {
+        let mut gone = self.gone();
+        let hash = self.hasher.hash_one(&key);
+        let outcome = self.store_hashed(hash, key, value, time_to_live, &mut gone);
+        let evicted = gone.tell(&outcome);
+        Inserted { outcome, evicted }
     }
 
     /// Whether what is stored weighs one and lives for ever.
@@ -448,7 +489,13 @@ where
 
     /// Stores a plain entry in one go, where nothing is in the way.
     #[inline]
-    fn store_plain(&self, hash: u64, key: K, value: V) -> Result<Inserted<K, V>, (K, V)> {
+    fn store_plain(
+        &self,
+        hash: u64,
+        key: K,
+        value: V,
+        evicted: &mut Evicted<K, V>,
+    ) -> Result<Outcome<K, V>, (K, V)> {
         let mut contents = self.shard(hash).lock();
         if !contents.is_quiet() {
             drop(contents);
@@ -456,7 +503,6 @@ where
         }
         let stored = contents.engine.put_at_once(hash, key, value);
         drop(contents);
-        let mut evicted = Evicted::new();
         let outcome = match stored? {
             Stored::Added => Outcome::New,
             Stored::Replaced(key, value) => Outcome::Replaced { key, value },
@@ -470,7 +516,7 @@ where
             }
         };
         self.adapt(hash, matches!(outcome, Outcome::Replaced { .. }));
-        Ok(Inserted { outcome, evicted })
+        Ok(outcome)
     }
 
     fn store_hashed(
@@ -479,12 +525,12 @@ where
         key: K,
         value: V,
         time_to_live: Option<Duration>,
-    ) -> Inserted<K, V> {
+        gone: &mut Evicted<K, V>,
+    ) -> Outcome<K, V> {
         let weight = self.weigh(&key, &value);
         let now = self.now();
-        let mut evicted = Evicted::new();
         let mut contents = self.shard(hash).lock();
-        contents.engine.observe(now, &mut evicted);
+        contents.engine.observe(now, gone);
         let found = contents.engine.find(hash, &key);
         contents.overtake(hash, &key);
         let fresh = Fresh {
@@ -494,10 +540,10 @@ where
             weight,
             time_to_live,
         };
-        let outcome = contents.engine.put(found, fresh, &mut evicted);
+        let outcome = contents.engine.put(found, fresh, gone);
         drop(contents);
         self.adapt(hash, found.is_some());
-        Inserted { outcome, evicted }
+        outcome
     }
 
     fn weigh(&self, key: &K, value: &V) -> usize {

@@ -7,6 +7,8 @@ use purlin_core::Tick;
 use equivalent::Equivalent;
 
 use crate::expiry::Lifetimes;
+#[cfg(feature = "std")]
+use crate::expiry::Standing;
 use crate::insertion::{Evicted, Outcome};
 use crate::lru::{self, Lru};
 use crate::policy::Policy;
@@ -53,6 +55,16 @@ pub(crate) struct Glance<'a, V> {
     /// Whether a policy learns something from it: a miss is followed by an insertion, which tells as much, and a
     /// cache that was never full has nothing to choose.
     pub(crate) tells: bool,
+}
+
+/// Which entries a walk meets.
+#[cfg(feature = "std")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Those that are not over.
+    Living,
+    /// Those, and the ones that are over and kept for who asks for them.
+    Kept,
 }
 
 /// Units of expiry work a call does on the side: timers that fire or move down a level. An entry costs at most
@@ -205,6 +217,24 @@ impl<K, V> Engine<K, V> {
         }
     }
 
+    /// The value in the place that was found, though it is over. It counts as found, and keeps its place and its time.
+    #[cfg(feature = "std")]
+    pub(crate) fn lookup_stale(&mut self, found: Option<Place>) -> Option<&V> {
+        match self {
+            Engine::Exact(lru) => lru.lookup_stale(found.map(|place| place.at)),
+            Engine::Sets(sets) => sets.lookup_stale(found),
+        }
+    }
+
+    /// The value in the place that was found, over or not, and how long it has been or will be. It changes nothing.
+    #[cfg(feature = "std")]
+    pub(crate) fn inspect(&self, found: Option<Place>) -> Option<(&V, Standing)> {
+        match self {
+            Engine::Exact(lru) => lru.inspect(found.map(|place| place.at)),
+            Engine::Sets(sets) => sets.inspect(found),
+        }
+    }
+
     /// The value in the place that was found, left where it is in every respect, unless it is over at `now`.
     pub(crate) fn peek(&self, found: Option<Place>, now: Tick) -> Option<&V> {
         match self {
@@ -244,31 +274,38 @@ impl<K, V> Engine<K, V> {
         either!(self, it => it.take_oldest(gone))
     }
 
-    /// Keeps the entries of which `keep` is true, as long as it does not panic.
-    pub(crate) fn retain(&mut self, now: Tick, keep: impl FnMut(&K, &V) -> bool) {
-        either!(self, it => it.retain(now, keep));
+    /// Keeps the entries of which `keep` is true, as long as it does not panic, and gives the others to `leave`, which
+    /// does not panic either.
+    pub(crate) fn retain(
+        &mut self,
+        now: Tick,
+        keep: impl FnMut(&K, &V) -> bool,
+        leave: impl FnMut(K, V),
+    ) {
+        either!(self, it => it.retain(now, keep, leave));
     }
 
     /// Takes everything out, to be dropped by the caller.
     #[must_use = "entries are dropped where the caller chooses"]
-    pub(crate) fn clear(&mut self) -> impl Sized + use<K, V> {
+    pub(crate) fn clear(&mut self) -> Cleared<K, V> {
         match self {
-            Engine::Exact(lru) => (Some(lru.clear()), None),
-            Engine::Sets(sets) => (None, Some(sets.clear())),
+            Engine::Exact(lru) => Cleared::Exact(lru.clear()),
+            Engine::Sets(sets) => Cleared::Sets(sets.clear()),
         }
     }
 
-    /// Shows `each` the next entries that are not over: about `most` of them, found in bounded work. `from` is zero
+    /// Shows `each` the next entries of that kind: about `most` of them, found in bounded work. `from` is zero
     /// at first and then what this returned; `None` is the end.
     #[cfg(feature = "std")]
     pub(crate) fn walk(
         &self,
         from: u64,
+        kind: Kind,
         now: Tick,
         most: usize,
         each: impl FnMut(&K, &V),
     ) -> Option<u64> {
-        either!(self, it => it.walk(from, now, most, each))
+        either!(self, it => it.walk(from, kind, now, most, each))
     }
 
     /// All entries that are not over.
@@ -276,6 +313,23 @@ impl<K, V> Engine<K, V> {
         match self {
             Engine::Exact(lru) => Iter::Exact(lru.iter_living(now)),
             Engine::Sets(sets) => Iter::Sets(sets.iter(now)),
+        }
+    }
+}
+
+/// What an [`Engine`] held when it was cleared.
+#[derive(Debug)]
+pub(crate) enum Cleared<K, V> {
+    Exact(lru::Cleared<K, V>),
+    Sets(sets::Cleared<K, V>),
+}
+
+impl<K, V> Cleared<K, V> {
+    /// Shows each entry.
+    pub(crate) fn for_each(&self, each: impl FnMut(&K, &V)) {
+        match self {
+            Cleared::Exact(entries) => entries.for_each(each),
+            Cleared::Sets(entries) => entries.for_each(each),
         }
     }
 }

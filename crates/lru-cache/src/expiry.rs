@@ -38,6 +38,8 @@ pub(crate) struct Lifetimes {
     pub(crate) to_idle: Option<Duration>,
     /// The time to live ends earlier by up to this share of it. From 0 to 1.
     pub(crate) jitter: f64,
+    /// How long they are kept after that, for calls that take what is over.
+    pub(crate) stale: Duration,
 }
 
 impl Lifetimes {
@@ -45,6 +47,16 @@ impl Lifetimes {
     pub(crate) fn is_any(&self) -> bool {
         self.to_live.is_some() || self.to_idle.is_some()
     }
+}
+
+/// Where in its life an entry is.
+#[cfg(feature = "std")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// So much is left of its time to live; `Duration::MAX` if that never ends.
+    Left(Duration),
+    /// It has been over for so long.
+    Over(Duration),
 }
 
 /// How long one entry lives.
@@ -129,25 +141,55 @@ impl<N: Copy> Expiry<N> {
         deadline <= self.latest && deadline != Tick::MAX
     }
 
+    /// Whether a life is over, and for so long that nobody may ask for its value any more.
+    #[inline]
+    pub(crate) fn is_spent(&self, life: &Life) -> bool {
+        self.is_over(life) && self.leaves_at(life) <= self.latest
+    }
+
+    /// Whether a life is spent at `now`, or already at the latest tick seen.
+    #[cfg(feature = "std")]
+    pub(crate) fn is_spent_at(&self, life: &Life, now: Tick) -> bool {
+        self.is_over_at(life, now) && self.leaves_at(life) <= self.latest.max(now)
+    }
+
+    /// Where in its life an entry is; nowhere if it is spent.
+    #[cfg(feature = "std")]
+    pub(crate) fn standing(&self, life: &Life) -> Option<Standing> {
+        if self.is_spent(life) {
+            None
+        } else if self.is_over(life) {
+            Some(Standing::Over(self.latest.since(life.deadline())))
+        } else if life.dies_at == Tick::MAX {
+            Some(Standing::Left(Duration::MAX))
+        } else {
+            Some(Standing::Left(life.dies_at.since(self.latest)))
+        }
+    }
+
+    /// When its entry is to be taken out.
+    fn leaves_at(&self, life: &Life) -> Tick {
+        life.deadline().after(self.rest.lifetimes.stale)
+    }
+
     /// Whether a life is over at `now`, or already at the latest tick seen.
     pub(crate) fn is_over_at(&self, life: &Life, now: Tick) -> bool {
         let deadline = life.deadline();
         deadline <= self.latest.max(now) && deadline != Tick::MAX
     }
 
-    /// Sees to it that the wheel names an entry once its life is over. A timer that life already has is moved.
+    /// Sees to it that the wheel names an entry once its life is spent. A timer that life already has is moved.
     pub(crate) fn arm(&mut self, name: N, life: &mut Life) {
-        let deadline = life.deadline();
-        if deadline == Tick::MAX {
+        if !life.is_mortal() {
             self.disarm(life);
             return;
         }
+        // The tick after, so that what fires is spent.
+        let fires_at = wheel_tick(self.leaves_at(life)) + 1;
         let wheel = self
             .rest
             .wheel
             .get_or_insert_with(|| Wheel::new(wheel_tick(self.latest)));
-        // The tick after the deadline's, so that what fires is over.
-        let fires_at = wheel_tick(deadline) + 1;
         match life.timer {
             Some(timer) if wheel.reschedule(timer, fires_at) => {}
             Some(_) | None => life.timer = Some(wheel.insert(fires_at, name)),
@@ -202,7 +244,7 @@ impl<N: Copy> Expiry<N> {
             (Some(timer), Some(wheel)) => {
                 assert_ne!(life.deadline(), Tick::MAX);
                 assert_eq!(wheel.get(timer), Some(&name));
-                assert!(wheel.deadline(timer) <= Some(wheel_tick(life.deadline()) + 1));
+                assert!(wheel.deadline(timer) <= Some(wheel_tick(self.leaves_at(life)) + 1));
             }
             (Some(_), None) => panic!("a timer without a wheel"),
         }

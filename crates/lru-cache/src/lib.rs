@@ -73,6 +73,7 @@ mod expiry;
 #[cfg(feature = "std")]
 mod flight;
 mod insertion;
+mod listener;
 mod lru;
 mod policy;
 mod raw;
@@ -90,7 +91,7 @@ pub use backing::{Backing, FlushError, Full, Through, WriteBehind};
 pub use builder::{Builder, ByEntries, ByWeight, Limit, Unlimited};
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
-pub use cache::{Cache, Iter};
+pub use cache::{Cache, Due, Iter, Refresh, Served};
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub use cluster::{CacheNode, Cluster, ClusterError};

@@ -11,7 +11,11 @@ use hashbrown::HashTable;
 use purlin_core::Tick;
 
 use self::slots::{Recency, Slots};
+#[cfg(feature = "std")]
+use crate::engine::Kind;
 use crate::engine::{Fresh, SWEEP_BUDGET};
+#[cfg(feature = "std")]
+use crate::expiry::Standing;
 use crate::expiry::{Expiry, Life, Lifetimes};
 use crate::insertion::{Cause, Evicted, Eviction, Outcome};
 use crate::stats::Stats;
@@ -99,7 +103,7 @@ impl<K, V> Lru<K, V> {
         let due = self.expiry.sweep(budget);
         for &at in &due {
             self.slots[at].life.fired();
-            if self.expiry.is_over(&self.slots[at].life) {
+            if self.expiry.is_spent(&self.slots[at].life) {
                 self.evict(at, gone);
             } else {
                 // It was used since its timer was set.
@@ -126,7 +130,7 @@ impl<K, V> Lru<K, V> {
     /// Looks an entry up: counts, makes it the newest, and prolongs its life.
     #[inline]
     pub(crate) fn lookup(&mut self, found: Option<u32>, gone: &mut Evicted<K, V>) -> Option<&V> {
-        let Some(at) = self.living(found, gone) else {
+        let Some(at) = self.usable(found, gone) else {
             self.counts.misses += 1;
             return None;
         };
@@ -141,8 +145,23 @@ impl<K, V> Lru<K, V> {
         found: Option<u32>,
         gone: &mut Evicted<K, V>,
     ) -> Option<&V> {
-        let at = self.living(found, gone)?;
+        let at = self.usable(found, gone)?;
         Some(self.refresh(at))
+    }
+
+    /// The value in the slot that was found, though it is over. It counts as found, and keeps its place and its time.
+    #[cfg(feature = "std")]
+    pub(crate) fn lookup_stale(&mut self, found: Option<u32>) -> Option<&V> {
+        let at = found?;
+        self.counts.hits += 1;
+        Some(&self.slots[at].value)
+    }
+
+    /// The value in the slot that was found, over or not, and how long it has been or will be.
+    #[cfg(feature = "std")]
+    pub(crate) fn inspect(&self, found: Option<u32>) -> Option<(&V, Standing)> {
+        let entry = &self.slots[found?];
+        Some((&entry.value, self.expiry.standing(&entry.life)?))
     }
 
     /// The value in the slot that was found, left where it is in every respect, unless it is over at `now`.
@@ -210,20 +229,28 @@ impl<K, V> Lru<K, V> {
 
     /// Takes everything out, to be dropped by the caller.
     #[must_use = "entries are dropped where the caller chooses"]
-    pub(crate) fn clear(&mut self) -> impl Sized + use<K, V> {
+    pub(crate) fn clear(&mut self) -> Cleared<K, V> {
         self.counts.removals += self.len() as u64;
         self.weight = 0;
         self.expiry.clear();
-        let index = core::mem::take(&mut self.index);
-        (core::mem::replace(&mut self.slots, Slots::new()), index)
+        Cleared {
+            slots: core::mem::replace(&mut self.slots, Slots::new()),
+            _index: core::mem::take(&mut self.index),
+        }
     }
 
     /// Keeps the entries of which `keep` is true.
-    pub(crate) fn retain(&mut self, now: Tick, mut keep: impl FnMut(&K, &V) -> bool) {
+    pub(crate) fn retain(
+        &mut self,
+        now: Tick,
+        mut keep: impl FnMut(&K, &V) -> bool,
+        mut leave: impl FnMut(K, V),
+    ) {
         for at in 0..self.slots.end() {
             let entry = self.entry_at(at, now);
             if entry.is_some_and(|entry| !keep(&entry.key, &entry.value)) {
-                drop(self.remove(at));
+                let (key, value) = self.remove(at);
+                leave(key, value);
             }
         }
     }
@@ -234,6 +261,7 @@ impl<K, V> Lru<K, V> {
     pub(crate) fn walk(
         &self,
         from: u64,
+        kind: Kind,
         now: Tick,
         most: usize,
         mut each: impl FnMut(&K, &V),
@@ -246,7 +274,12 @@ impl<K, V> Lru<K, V> {
             }
             // Slots are numbered by 32 bits, and this is one of them.
             let near = at as u32;
-            if let Some(entry) = self.entry_at(near, now) {
+            let is_kept = |entry: &&Entry<K, V>| !self.expiry.is_spent_at(&entry.life, now);
+            let entry = match kind {
+                Kind::Living => self.entry_at(near, now),
+                Kind::Kept => self.slots.get(near).filter(is_kept),
+            };
+            if let Some(entry) = entry {
                 each(&entry.key, &entry.value);
                 met += 1;
             }
@@ -275,6 +308,20 @@ impl<K, V> Lru<K, V> {
         let at = found?;
         if self.expiry.is_over(&self.slots[at].life) {
             self.evict(at, gone);
+            return None;
+        }
+        Some(at)
+    }
+
+    /// The slot, unless its entry is over; then that stays for as long as somebody may ask for it still.
+    #[inline]
+    fn usable(&mut self, found: Option<u32>, gone: &mut Evicted<K, V>) -> Option<u32> {
+        let at = found?;
+        let life = &self.slots[at].life;
+        if self.expiry.is_over(life) {
+            if self.expiry.is_spent(life) {
+                self.evict(at, gone);
+            }
             return None;
         }
         Some(at)
@@ -362,6 +409,22 @@ impl<K, V> Lru<K, V> {
 #[cfg(feature = "std")]
 const WALK_SLOTS: u64 = 1024;
 
+/// What an [`Lru`] held when it was cleared.
+#[derive(Debug)]
+pub(crate) struct Cleared<K, V> {
+    slots: Slots<Entry<K, V>>,
+    /// Its memory is freed after the lock, too.
+    _index: HashTable<u32>,
+}
+
+impl<K, V> Cleared<K, V> {
+    pub(crate) fn for_each(&self, mut each: impl FnMut(&K, &V)) {
+        for (_, entry) in self.slots.iter() {
+            each(&entry.key, &entry.value);
+        }
+    }
+}
+
 /// The entries of an [`Lru`], newest first.
 pub(crate) struct Iter<'a, K, V> {
     lru: &'a Lru<K, V>,
@@ -415,7 +478,7 @@ mod tests {
     }
 
     fn put(lru: &mut Lru<u32, &'static str>, key: u32, weight: usize, ttl: Option<u64>) {
-        let mut gone = Evicted::new();
+        let mut gone = Evicted::none();
         // Four hashes for all keys, so that they collide.
         let hash = u64::from(key) % 4;
         let found = lru.find(hash, &key);
@@ -460,7 +523,7 @@ mod tests {
             ..Lifetimes::default()
         };
         let mut lru = Lru::new(10, idle, 1);
-        let mut gone = Evicted::new();
+        let mut gone = Evicted::none();
         put(&mut lru, 1, 1, None);
         put(&mut lru, 2, 1, Some(500));
         lru.observe(Tick::ZERO.after(Duration::from_millis(60)), &mut gone);

@@ -16,10 +16,12 @@ use self::group::Got;
 use self::group::{Extra, Group, Left};
 #[cfg(feature = "std")]
 pub(crate) use self::pool::Pool;
-pub(crate) use self::walk::Iter;
+pub(crate) use self::walk::{Cleared, Iter};
 #[cfg(feature = "std")]
 use crate::engine::Glance;
 use crate::engine::{Fresh, Place, SWEEP_BUDGET};
+#[cfg(feature = "std")]
+use crate::expiry::Standing;
 use crate::expiry::{Expiry, Life, Lifetimes};
 use crate::insertion::{Cause, Evicted, Eviction, Outcome};
 use crate::policy::arm::Arm;
@@ -232,7 +234,7 @@ impl<K, V> Sets<K, V> {
             let extra = self.groups[place.set as usize].extra_mut(place.at as usize);
             let life = &mut extra.expect("who is named has a stamp").life;
             life.fired();
-            if self.expiry.is_over(life) {
+            if self.expiry.is_spent(life) {
                 self.evict(place, gone);
             } else {
                 // It was used since its timer was set.
@@ -291,7 +293,7 @@ impl<K, V> Sets<K, V> {
 
     #[inline]
     pub(crate) fn lookup(&mut self, found: Option<Place>, gone: &mut Evicted<K, V>) -> Option<&V> {
-        let Some(place) = self.living(found, gone) else {
+        let Some(place) = self.usable(found, gone) else {
             self.misses += 1;
             return None;
         };
@@ -305,8 +307,23 @@ impl<K, V> Sets<K, V> {
         found: Option<Place>,
         gone: &mut Evicted<K, V>,
     ) -> Option<&V> {
-        let place = self.living(found, gone)?;
+        let place = self.usable(found, gone)?;
         Some(self.refresh(place))
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn lookup_stale(&mut self, found: Option<Place>) -> Option<&V> {
+        let place = found?;
+        self.hits += 1;
+        Some(self.groups[place.set as usize].value(place.at as usize))
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn inspect(&self, found: Option<Place>) -> Option<(&V, Standing)> {
+        let place = found?;
+        let group = &self.groups[place.set as usize];
+        let at = place.at as usize;
+        Some((group.value(at), group.standing(at, &self.expiry)?))
     }
 
     pub(crate) fn peek(&self, found: Option<Place>, now: Tick) -> Option<&V> {
@@ -424,20 +441,26 @@ impl<K, V> Sets<K, V> {
         None
     }
 
-    pub(crate) fn retain(&mut self, now: Tick, mut keep: impl FnMut(&K, &V) -> bool) {
+    pub(crate) fn retain(
+        &mut self,
+        now: Tick,
+        mut keep: impl FnMut(&K, &V) -> bool,
+        mut leave: impl FnMut(K, V),
+    ) {
         for set in 0..self.groups.len() {
             // From the end, for where one leaves, the last takes its place, and that has been judged.
             for at in (0..self.groups[set].len()).rev() {
                 let entry = self.groups[set].living(at, &self.expiry, now);
                 if entry.is_some_and(|(key, value)| !keep(key, value)) {
-                    drop(self.remove(place(set, at)));
+                    let (key, value) = self.remove(place(set, at));
+                    leave(key, value);
                 }
             }
         }
     }
 
     #[must_use = "entries are dropped where the caller chooses"]
-    pub(crate) fn clear(&mut self) -> impl Sized + use<K, V> {
+    pub(crate) fn clear(&mut self) -> Cleared<K, V> {
         self.rest.counts.removals += u64::from(self.len);
         self.weight = 0;
         self.len = 0;
@@ -446,7 +469,7 @@ impl<K, V> Sets<K, V> {
         self.grows_at = 0;
         self.expiry.clear();
         self.give_back();
-        core::mem::take(&mut self.groups)
+        Cleared(core::mem::take(&mut self.groups))
     }
 
     #[inline]
@@ -470,6 +493,20 @@ impl<K, V> Sets<K, V> {
         let place = found?;
         if self.groups[place.set as usize].is_over(place.at as usize, &self.expiry) {
             self.evict(place, gone);
+            return None;
+        }
+        Some(place)
+    }
+
+    /// The place, unless its entry is over; then that stays for as long as somebody may ask for it still.
+    #[inline]
+    fn usable(&mut self, found: Option<Place>, gone: &mut Evicted<K, V>) -> Option<Place> {
+        let place = found?;
+        let (group, at) = (&self.groups[place.set as usize], place.at as usize);
+        if group.is_over(at, &self.expiry) {
+            if group.is_spent(at, &self.expiry) {
+                self.evict(place, gone);
+            }
             return None;
         }
         Some(place)

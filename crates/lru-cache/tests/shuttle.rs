@@ -9,9 +9,10 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use purlin_core::{MapHasher, SystemClock};
-use purlin_lru_cache::Cache;
+use purlin_core::{ManualClock, MapHasher, SystemClock};
+use purlin_lru_cache::{Cache, Due};
 use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::{future, thread};
 
@@ -182,6 +183,61 @@ fn regress_c20_clearing_during_inserts_and_loads() {
                 worker.join().unwrap();
             }
             assert_eq!(cache.weight(), cache.iter().count());
+        },
+        schedules(),
+    );
+}
+
+/// A value that is over and kept, while some take it, some do not, and some give the duty up.
+#[test]
+fn one_load_where_some_take_what_is_stale_and_some_wait() {
+    shuttle::check_random(
+        || {
+            let clock = ManualClock::new();
+            let cache = Cache::builder().entry_limit(4).shards(1);
+            let cache = cache.hasher(MapHasher::with_seed(1)).clock(clock.clone());
+            let cache = cache.time_to_live(Duration::from_secs(10));
+            let cache = Arc::new(cache.keep_stale(Duration::from_secs(10)).build());
+            cache.insert(1, 0);
+            clock.advance(Duration::from_secs(11));
+            let loads = Arc::new(AtomicU64::new(0));
+            let callers: Vec<_> = (0..4)
+                .map(|number| {
+                    let (cache, loads) = (cache.clone(), loads.clone());
+                    thread::spawn(move || {
+                        let load = |_: &u64| {
+                            thread::yield_now();
+                            loads.fetch_add(1, Ordering::SeqCst) + 1
+                        };
+                        let serve = || {
+                            let due = Due::stale(Duration::from_secs(10));
+                            let served = cache.get_refreshing(&1, due);
+                            served.expect("it is kept, or there anew")
+                        };
+                        match number {
+                            0 => assert_eq!(cache.get_or_load(&1, load), 1),
+                            1 => drop(serve()),
+                            2 => {
+                                if let Some(refresh) = serve().refresh {
+                                    assert!(refresh.run(load).is_none_or(|value| value == 1));
+                                }
+                            }
+                            _ => {
+                                if let Some(refresh) = serve().refresh {
+                                    let load = async { load(&1) };
+                                    let value = future::block_on(refresh.run_async(load));
+                                    assert!(value.is_none_or(|value| value == 1));
+                                }
+                            }
+                        }
+                    })
+                })
+                .collect();
+            for caller in callers {
+                caller.join().unwrap();
+            }
+            assert_eq!(cache.get(&1), Some(1));
+            assert_eq!(loads.load(Ordering::SeqCst), 1);
         },
         schedules(),
     );

@@ -1,9 +1,13 @@
 use alloc::vec::Vec;
+#[cfg(feature = "std")]
+use core::time::Duration;
 
 use equivalent::Equivalent;
 use purlin_core::{Rng, Tick};
 
 use super::Name;
+#[cfg(feature = "std")]
+use crate::expiry::Standing;
 use crate::expiry::{Expiry, Life};
 use crate::policy::set::{Rules, Set};
 use crate::raw::Print;
@@ -107,6 +111,10 @@ impl<K, V> Group<K, V> {
         &self.set.entry(at).1
     }
 
+    pub(super) fn entry(&self, at: usize) -> &(K, V) {
+        self.set.entry(at)
+    }
+
     /// The entry, unless it is over at `now`.
     pub(super) fn living(&self, at: usize, expiry: &Expiry<Name>, now: Tick) -> Option<(&K, &V)> {
         let (key, value) = self.set.entry(at);
@@ -118,6 +126,27 @@ impl<K, V> Group<K, V> {
     pub(super) fn is_over(&self, at: usize, expiry: &Expiry<Name>) -> bool {
         let extra = self.extra(at);
         extra.is_some_and(|extra| expiry.is_over(&extra.life))
+    }
+
+    /// Whether an entry is over for so long that it is to leave.
+    pub(super) fn is_spent(&self, at: usize, expiry: &Expiry<Name>) -> bool {
+        let extra = self.extra(at);
+        extra.is_some_and(|extra| expiry.is_spent(&extra.life))
+    }
+
+    #[cfg(feature = "std")]
+    pub(super) fn standing(&self, at: usize, expiry: &Expiry<Name>) -> Option<Standing> {
+        let endless = Some(Standing::Left(Duration::MAX));
+        self.extra(at)
+            .map_or(endless, |extra| expiry.standing(&extra.life))
+    }
+
+    /// The entry, unless it is spent at `now`.
+    #[cfg(feature = "std")]
+    pub(super) fn unspent(&self, at: usize, expiry: &Expiry<Name>, now: Tick) -> Option<(&K, &V)> {
+        let (key, value) = self.set.entry(at);
+        let is_spent = |extra: &Extra| expiry.is_spent_at(&extra.life, now);
+        (!self.extra(at).is_some_and(is_spent)).then_some((key, value))
     }
 
     /// Takes note of a use.

@@ -1,9 +1,13 @@
+use alloc::boxed::Box;
 #[cfg(feature = "std")]
 use alloc::vec::Vec;
 
 use purlin_core::Tick;
 
 use super::Sets;
+use super::group::Group;
+#[cfg(feature = "std")]
+use crate::engine::Kind;
 
 impl<K, V> Sets<K, V> {
     /// A walk is in the order of positions, which stays when the table doubles meanwhile; so it meets each entry
@@ -12,6 +16,7 @@ impl<K, V> Sets<K, V> {
     pub(crate) fn walk(
         &self,
         from: u64,
+        kind: Kind,
         now: Tick,
         most: usize,
         mut each: impl FnMut(&K, &V),
@@ -35,7 +40,11 @@ impl<K, V> Sets<K, V> {
                     return Some(position);
                 }
                 before = Some(position);
-                if let Some((key, value)) = group.living(at, &self.expiry, now) {
+                let entry = match kind {
+                    Kind::Living => group.living(at, &self.expiry, now),
+                    Kind::Kept => group.unspent(at, &self.expiry, now),
+                };
+                if let Some((key, value)) = entry {
                     each(key, value);
                     met += 1;
                 }
@@ -56,6 +65,21 @@ impl<K, V> Sets<K, V> {
             set: 0,
             at: 0,
             left: self.len(),
+        }
+    }
+}
+
+/// What [`Sets`] held when they were cleared.
+#[derive(Debug)]
+pub(crate) struct Cleared<K, V>(pub(super) Box<[Group<K, V>]>);
+
+impl<K, V> Cleared<K, V> {
+    pub(crate) fn for_each(&self, mut each: impl FnMut(&K, &V)) {
+        for group in &self.0 {
+            for at in 0..group.len() {
+                let (key, value) = group.entry(at);
+                each(key, value);
+            }
         }
     }
 }
