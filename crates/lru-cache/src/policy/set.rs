@@ -136,17 +136,11 @@ impl<E, S> Set<E, S> {
         (at, self.block.replace(at, slot, entry))
     }
 
-    /// Frees the slot of the entry that is worth least, beside `kept` if that is one, and remembers that as one who left.
-    /// The last takes its place. There must be one.
-    pub(crate) fn expel(
-        &mut self,
-        kept: Option<usize>,
-        rules: &Rules,
-        rng: &mut Rng,
-    ) -> (usize, E) {
+    /// The place of the entry that is worth least, beside `kept` if that is one, remembered as one who left already: its
+    /// slot is to be freed. There must be one.
+    pub(crate) fn choose(&mut self, kept: Option<usize>, rules: &Rules, rng: &mut Rng) -> usize {
         self.remember_as(rules);
-        let at = self.block.columns().victim(None, kept, rules, rng);
-        (at, self.free(at))
+        self.block.columns().victim(None, kept, rules, rng)
     }
 
     /// The place of the entry that is to leave first, in a set that has one.
@@ -344,8 +338,9 @@ mod tests {
             }
             while set.len() > 1 {
                 let kept = rng.below(set.len() as u64) as usize;
-                let (victim, _) = set.expel(Some(kept), &rules(arm), &mut rng);
+                let victim = set.choose(Some(kept), &rules(arm), &mut rng);
                 assert_ne!(victim, kept);
+                set.free(victim);
                 set.check();
             }
         }
