@@ -383,7 +383,7 @@ where
     }
 
     /// Drops entries whose time has come, shard by shard, with at most `budget` units of work under each lock: an
-    /// entry dropped, or a timer moved. Returns whether it got done, up to the last millisecond or so.
+    /// entry dropped, or a few of those looked at that could be over. Returns whether it got done, up to the last millisecond or so.
     ///
     /// Each call does a little of this on the side. It is for a cache that may lie unused for long.
     pub fn sweep(&self, budget: usize) -> bool {

@@ -37,7 +37,7 @@
 //! 5. **No lock is held while user code runs**, but for the `Eq` of keys and the `Clone` of values, for which a call
 //!    back into a cache panics where it might have waited for ever. A panic in user code leaves the cache whole.
 //! 6. **Nobody is paused.** There is no thread and no queue of pending work, and the only pass over a shard's entries
-//!    is that of its table when it doubles. A call works off at most eight expired entries or timers on the side, so
+//!    is that of its table when it doubles. A call works off at most eight expired entries on the side, so
 //!    a million that expire together delay nobody.
 //!
 #![cfg_attr(
