@@ -27,7 +27,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 const NEGATIVE: Negative = Negative::absent_for(Duration::from_secs(5)).failed_for(SECOND);
 
-const DUE: Due = Due::ahead(Duration::from_secs(2)).or_stale(Duration::from_secs(3));
+/// Half a second off the seconds in which things happen here, since a deadline may be a little early.
+const DUE: Due = Due::ahead(Duration::from_millis(2_500)).or_stale(Duration::from_millis(3_500));
 
 /// Values live for ten seconds, and are kept for five more.
 fn answers() -> (Answers, ManualClock) {
