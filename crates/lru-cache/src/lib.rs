@@ -79,6 +79,8 @@ mod policy;
 mod raw;
 #[cfg(feature = "std")]
 mod reentry;
+#[cfg(all(doctest, feature = "std"))]
+mod regressions;
 mod sets;
 mod stats;
 #[cfg(feature = "std")]
