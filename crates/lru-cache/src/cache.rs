@@ -1,6 +1,8 @@
 //! The cache that threads and tasks share.
 
 mod adaptation;
+mod compute;
+mod count;
 mod iter;
 mod lead;
 mod load;
@@ -20,6 +22,8 @@ use purlin_core::sync::atomic::{AtomicBool, Ordering};
 use purlin_core::{Clock, MapHasher, SystemClock, Tick};
 
 use self::adaptation::Adaptation;
+pub use self::compute::{Computed, Decision};
+pub use self::count::Integer;
 pub use self::iter::Iter;
 pub use self::refresh::{Due, Refresh, Served};
 use self::shard::{Locked, Shard};
@@ -376,7 +380,7 @@ where
     }
 
     /// Drops entries whose time has come, shard by shard, with at most `budget` units of work under each lock: an
-    /// entry dropped, or a timer moved. Returns whether it got done, up to the last millisecond or so.
+    /// entry dropped, or a few of those looked at that could be over. Returns whether it got done, up to the last millisecond or so.
     ///
     /// Each call does a little of this on the side. It is for a cache that may lie unused for long.
     pub fn sweep(&self, budget: usize) -> bool {

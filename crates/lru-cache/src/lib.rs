@@ -37,7 +37,7 @@
 //! 5. **No lock is held while user code runs**, but for the `Eq` of keys and the `Clone` of values, for which a call
 //!    back into a cache panics where it might have waited for ever. A panic in user code leaves the cache whole.
 //! 6. **Nobody is paused.** There is no thread and no queue of pending work, and the only pass over a shard's entries
-//!    is that of its table when it doubles. A call works off at most eight expired entries or timers on the side, so
+//!    is that of its table when it doubles. A call works off at most eight expired entries on the side, so
 //!    a million that expire together delay nobody.
 //!
 #![cfg_attr(
@@ -93,7 +93,7 @@ pub use backing::{Backing, FlushError, Full, Through, WriteBehind};
 pub use builder::{Builder, ByEntries, ByWeight, Limit, Unlimited};
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
-pub use cache::{Cache, Due, Iter, Refresh, Served};
+pub use cache::{Cache, Computed, Decision, Due, Integer, Iter, Refresh, Served};
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub use cluster::{CacheNode, Cluster, ClusterError};

@@ -5,12 +5,15 @@
 //! that take what was found and cannot panic half-way.
 
 mod slots;
+mod timers;
 
 use equivalent::Equivalent;
 use hashbrown::HashTable;
 use purlin_core::Tick;
+use purlin_timer_wheel::TimerId;
 
 use self::slots::{Recency, Slots};
+use self::timers::Timers;
 #[cfg(feature = "std")]
 use crate::engine::Kind;
 use crate::engine::{Fresh, SWEEP_BUDGET};
@@ -24,14 +27,15 @@ use crate::stats::Stats;
 ///
 /// 1. `weight` is the sum of the entries' weights and at most `limit`, whenever no method is running.
 /// 2. `index` holds exactly the numbers of the used slots, each under its entry's hash.
-/// 3. An entry has a timer in `expiry` exactly if it has a deadline, and the timer names its slot.
+/// 3. An entry has a timer in `timers` exactly if it has a deadline, and the timer names its slot.
 #[derive(Debug)]
 pub(crate) struct Lru<K, V> {
     index: HashTable<u32>,
     slots: Slots<Entry<K, V>>,
     weight: usize,
     limit: usize,
-    expiry: Expiry<u32>,
+    expiry: Expiry,
+    timers: Timers,
     /// But for the entries and their weight.
     counts: Stats,
 }
@@ -44,6 +48,8 @@ struct Entry<K, V> {
     hash: u64,
     weight: usize,
     life: Life,
+    /// It may be set to an earlier tick than the entry has to live until now.
+    timer: Option<TimerId>,
 }
 
 impl<K, V> Lru<K, V> {
@@ -54,6 +60,7 @@ impl<K, V> Lru<K, V> {
             weight: 0,
             limit,
             expiry: Expiry::new(lifetimes, seed),
+            timers: Timers::new(),
             counts: Stats::default(),
         }
     }
@@ -100,18 +107,18 @@ impl<K, V> Lru<K, V> {
     /// Takes expired entries out, with at most `budget` units of work. Returns whether none is left that had
     /// expired a wheel's tick ago.
     pub(crate) fn sweep(&mut self, budget: usize, gone: &mut Evicted<K, V>) -> bool {
-        let due = self.expiry.sweep(budget);
+        let (due, done) = self.timers.sweep(budget, &mut self.expiry);
         for &at in &due {
-            self.slots[at].life.fired();
-            if self.expiry.is_spent(&self.slots[at].life) {
+            self.slots[at].timer = None;
+            if self.expiry.is_spent(self.slots[at].life) {
                 self.evict(at, gone);
             } else {
                 // It was used since its timer was set.
-                self.expiry.arm(at, &mut self.slots[at].life);
+                self.arm(at);
             }
         }
-        self.expiry.swept(due);
-        self.expiry.is_caught_up()
+        self.timers.swept(due);
+        done
     }
 
     /// The slot of a key. The only place where user code runs, and it changes nothing.
@@ -161,7 +168,7 @@ impl<K, V> Lru<K, V> {
     #[cfg(feature = "std")]
     pub(crate) fn inspect(&self, found: Option<u32>) -> Option<(&V, Standing)> {
         let entry = &self.slots[found?];
-        Some((&entry.value, self.expiry.standing(&entry.life)?))
+        Some((&entry.value, self.expiry.standing(entry.life)?))
     }
 
     /// The value in the slot that was found, left where it is in every respect, unless it is over at `now`.
@@ -179,7 +186,7 @@ impl<K, V> Lru<K, V> {
     ) -> Outcome<K, V> {
         let found = self.living(found, gone);
         let life = self.expiry.begin(fresh.time_to_live);
-        if self.limit == 0 || fresh.weight > self.limit || self.expiry.is_over(&life) {
+        if self.limit == 0 || fresh.weight > self.limit || self.expiry.is_over(life) {
             self.counts.rejections += 1;
             return Outcome::Rejected {
                 key: fresh.key,
@@ -195,6 +202,7 @@ impl<K, V> Lru<K, V> {
             hash: fresh.hash,
             weight: fresh.weight,
             life,
+            timer: None,
         };
         match found {
             Some(at) => {
@@ -233,6 +241,7 @@ impl<K, V> Lru<K, V> {
         self.counts.removals += self.len() as u64;
         self.weight = 0;
         self.expiry.clear();
+        self.timers.clear();
         Cleared {
             slots: core::mem::replace(&mut self.slots, Slots::new()),
             _index: core::mem::take(&mut self.index),
@@ -274,7 +283,7 @@ impl<K, V> Lru<K, V> {
             }
             // Slots are numbered by 32 bits, and this is one of them.
             let near = at as u32;
-            let is_kept = |entry: &&Entry<K, V>| !self.expiry.is_spent_at(&entry.life, now);
+            let is_kept = |entry: &&Entry<K, V>| !self.expiry.is_spent_at(entry.life, now);
             let entry = match kind {
                 Kind::Living => self.entry_at(near, now),
                 Kind::Kept => self.slots.get(near).filter(is_kept),
@@ -299,14 +308,14 @@ impl<K, V> Lru<K, V> {
     /// The entry in a slot, if there is one that is not over at `now`.
     fn entry_at(&self, at: u32, now: Tick) -> Option<&Entry<K, V>> {
         let entry = self.slots.get(at)?;
-        (!self.expiry.is_over_at(&entry.life, now)).then_some(entry)
+        (!self.expiry.is_over_at(entry.life, now)).then_some(entry)
     }
 
     /// The slot, unless its entry is over; then that leaves.
     #[inline]
     fn living(&mut self, found: Option<u32>, gone: &mut Evicted<K, V>) -> Option<u32> {
         let at = found?;
-        if self.expiry.is_over(&self.slots[at].life) {
+        if self.expiry.is_over(self.slots[at].life) {
             self.evict(at, gone);
             return None;
         }
@@ -317,7 +326,7 @@ impl<K, V> Lru<K, V> {
     #[inline]
     fn usable(&mut self, found: Option<u32>, gone: &mut Evicted<K, V>) -> Option<u32> {
         let at = found?;
-        let life = &self.slots[at].life;
+        let life = self.slots[at].life;
         if self.expiry.is_over(life) {
             if self.expiry.is_spent(life) {
                 self.evict(at, gone);
@@ -331,7 +340,9 @@ impl<K, V> Lru<K, V> {
     fn refresh(&mut self, at: u32) -> &V {
         self.slots.touch(at);
         let entry = &mut self.slots[at];
-        self.expiry.prolong(&mut entry.life);
+        if let Some(idle_at) = self.expiry.idle_end() {
+            entry.life.idle_at = idle_at;
+        }
         &entry.value
     }
 
@@ -343,7 +354,7 @@ impl<K, V> Lru<K, V> {
         self.weight += entry.weight;
         let hash = entry.hash;
         let at = self.slots.push(entry);
-        self.expiry.arm(at, &mut self.slots[at].life);
+        self.arm(at);
         let slots = &self.slots;
         self.index.insert_unique(hash, at, |&at| slots[at].hash);
     }
@@ -352,8 +363,8 @@ impl<K, V> Lru<K, V> {
         self.slots.touch(at);
         let weight = entry.weight;
         let mut before = core::mem::replace(&mut self.slots[at], entry);
-        self.slots[at].life.succeed(&mut before.life);
-        self.expiry.arm(at, &mut self.slots[at].life);
+        self.slots[at].timer = before.timer.take();
+        self.arm(at);
         // Counted in only once there is room. That comes before this entry's turn to leave: it is the newest, and
         // alone it fits.
         self.weight -= before.weight;
@@ -376,7 +387,7 @@ impl<K, V> Lru<K, V> {
 
     /// Takes an entry out because it is over, or else for the room.
     fn evict(&mut self, at: u32, gone: &mut Evicted<K, V>) {
-        let cause = if self.expiry.is_over(&self.slots[at].life) {
+        let cause = if self.expiry.is_over(self.slots[at].life) {
             self.counts.expirations += 1;
             Cause::Expired
         } else {
@@ -400,8 +411,14 @@ impl<K, V> Lru<K, V> {
             listed.remove();
         }
         self.weight -= entry.weight;
-        self.expiry.disarm(&mut entry.life);
+        self.timers.disarm(&mut entry.timer);
         entry
+    }
+
+    /// Sets the timer of an entry, if it has a deadline.
+    fn arm(&mut self, at: u32) {
+        let Entry { life, timer, .. } = &mut self.slots[at];
+        self.timers.arm(at, *life, timer, &mut self.expiry);
     }
 }
 
@@ -437,7 +454,7 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
 
     fn next(&mut self) -> Option<(&'a K, &'a V)> {
         let (expiry, now) = (&self.lru.expiry, self.now);
-        let is_there = |(_, entry): &(u32, &Entry<K, V>)| !expiry.is_over_at(&entry.life, now);
+        let is_there = |(_, entry): &(u32, &Entry<K, V>)| !expiry.is_over_at(entry.life, now);
         let (_, entry) = self.entries.find(is_there)?;
         Some((&entry.key, &entry.value))
     }
@@ -469,7 +486,7 @@ mod tests {
                         .find(entry.hash, |&listed| listed == at)
                         .is_some()
                 );
-                self.expiry.check(at, &entry.life);
+                self.timers.check(at, entry.life, entry.timer, &self.expiry);
             }
             assert_eq!(self.weight, weight);
             assert_eq!(self.index.len(), self.len());

@@ -1,5 +1,6 @@
 //! Entries in sets, each under a policy of its own: who is found, who stays, how many fit, and how long they live.
 
+mod extras;
 mod group;
 #[cfg(feature = "std")]
 mod pool;
@@ -11,9 +12,10 @@ use alloc::vec::Vec;
 use equivalent::Equivalent;
 use purlin_core::{Rng, Tick};
 
+use self::extras::Extra;
 #[cfg(feature = "std")]
 use self::group::Got;
-use self::group::{Extra, Group, Left};
+use self::group::{Group, Left};
 #[cfg(feature = "std")]
 pub(crate) use self::pool::Pool;
 pub(crate) use self::walk::{Cleared, Iter};
@@ -40,7 +42,8 @@ use crate::stats::Stats;
 /// 1. `weight` is the sum of the entries' weights and at most `limit`, whenever no method is running.
 /// 2. `len` is the number of entries in all groups. There are none, or `begins_with` times two to the power of
 ///    `doublings`.
-/// 3. An entry has a timer in `expiry` exactly if it has a deadline, and the timer names the entry.
+/// 3. No entry of a set is to leave, for it is over, before the set's number in `dues`, and none of all before `expiry` has it looked for.
+///    There are as many dues as groups, or none if no entry had a deadline yet.
 ///
 /// The fields stand in this order so that a look-up needs one line of memory of them, which the lock of a shard is on
 /// as well, and an insertion two more.
@@ -57,7 +60,7 @@ pub(crate) struct Sets<K, V> {
     rules: Rules,
     len: u32,
     hits: u64,
-    expiry: Expiry<Name>,
+    expiry: Expiry,
     misses: u64,
     insertions: u64,
     evictions: u64,
@@ -65,9 +68,6 @@ pub(crate) struct Sets<K, V> {
     limit: usize,
     /// The table doubles before it has more entries.
     grows_at: u32,
-    /// The stamp of the next insertion. It comes round after 2³² of them: then an entry could be taken for one that
-    /// was judged so long ago, in a walk that lasted for all of that time.
-    next_stamp: u32,
     /// Where to look next for an entry to evict when the set at hand has none to spare.
     hand: u32,
     rest: Box<Rest>,
@@ -80,15 +80,12 @@ struct Rest {
     /// Where more of the limit may be had, once all of it is used.
     #[cfg(feature = "std")]
     pool: Option<Pool>,
+    dues: Vec<Tick>,
+    /// The set where the look for the dead goes on, and the least of the dues since it came by the first.
+    looks_at: usize,
+    least_due: Tick,
     /// What is not counted in fields of its own.
     counts: Stats,
-}
-
-/// Names an insertion that has a deadline, for as long as its entry is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Name {
-    position: u32,
-    stamp: u32,
 }
 
 /// Up to so many entries a cache is one set.
@@ -104,6 +101,9 @@ const DOUBLINGS_MAX: u8 = 16;
 /// The most entries of one set: it is then full whatever the bound. Only a hasher that has few hashes for many
 /// keys gets there.
 const GROUP_MAX: usize = 4096;
+/// How many sets' dues are looked at for one unit of work in the look for the dead; to look at a set is one as well, and
+/// to take an entry out.
+const DUES_A_UNIT: usize = 16;
 /// How many sets are looked at for the fullest, when one is to give up an entry for another.
 const LOOK_AT: usize = 8;
 
@@ -145,12 +145,14 @@ impl<K, V> Sets<K, V> {
             weight: 0,
             limit,
             grows_at: 0,
-            next_stamp: 1,
             hand: 0,
             rest: Box::new(Rest {
                 rng: Rng::from_seed(seed),
                 #[cfg(feature = "std")]
                 pool: None,
+                dues: Vec::new(),
+                looks_at: 0,
+                least_due: Tick::MAX,
                 counts: Stats::default(),
             }),
         }
@@ -215,23 +217,44 @@ impl<K, V> Sets<K, V> {
     }
 
     pub(crate) fn sweep(&mut self, budget: usize, gone: &mut Evicted<K, V>) -> bool {
-        let due = self.expiry.sweep(budget);
-        for &name in &due {
-            let place = self
-                .named(name)
-                .expect("timers name entries that are there");
-            let extra = self.groups[place.set as usize].extra_mut(place.at as usize);
-            let life = &mut extra.expect("who is named has a stamp").life;
-            life.fired();
-            if self.expiry.is_spent(life) {
-                self.evict(place, gone);
-            } else {
-                // It was used since its timer was set.
-                self.expiry.arm(name, life);
+        let n_sets = self.rest.dues.len();
+        let mut left = budget.saturating_mul(DUES_A_UNIT);
+        for _ in 0..n_sets {
+            let set = self.rest.looks_at;
+            let is_due = self.rest.dues[set] <= self.expiry.latest();
+            let costs = if is_due { DUES_A_UNIT } else { 1 };
+            if left < costs {
+                return false;
+            }
+            left -= costs;
+            if is_due && !self.sweep_set(set, &mut left, gone) {
+                return false;
+            }
+            self.rest.least_due = self.rest.least_due.min(self.rest.dues[set]);
+            self.rest.looks_at += 1;
+            if self.rest.looks_at == n_sets {
+                self.rest.looks_at = 0;
+                let least = core::mem::replace(&mut self.rest.least_due, Tick::MAX);
+                self.expiry.looked(least);
             }
         }
-        self.expiry.swept(due);
-        self.expiry.is_caught_up()
+        true
+    }
+
+    /// Takes out what is spent in a set, as far as the budget goes. Returns whether it went far enough.
+    fn sweep_set(&mut self, set: usize, left: &mut usize, gone: &mut Evicted<K, V>) -> bool {
+        // From the end, for where one leaves, the last takes its place.
+        for at in (0..self.groups[set].len()).rev() {
+            if self.groups[set].is_spent(at, &self.expiry) {
+                if *left < DUES_A_UNIT {
+                    return false;
+                }
+                *left -= DUES_A_UNIT;
+                self.evict(place(set, at), gone);
+            }
+        }
+        self.rest.dues[set] = self.expiry.leaves_at(self.groups[set].earliest());
+        true
     }
 
     #[inline]
@@ -331,7 +354,7 @@ impl<K, V> Sets<K, V> {
     ) -> Outcome<K, V> {
         let found = self.living(found, gone);
         let life = self.expiry.begin(fresh.time_to_live);
-        if self.limit == 0 || fresh.weight > self.limit || self.expiry.is_over(&life) {
+        if self.limit == 0 || fresh.weight > self.limit || self.expiry.is_over(life) {
             self.rest.counts.rejections += 1;
             return Outcome::Rejected {
                 key: fresh.key,
@@ -400,6 +423,8 @@ impl<K, V> Sets<K, V> {
         self.doublings = 0;
         self.grows_at = 0;
         self.expiry.clear();
+        self.rest.dues = Vec::new();
+        (self.rest.looks_at, self.rest.least_due) = (0, Tick::MAX);
         self.give_back();
         Cleared(core::mem::take(&mut self.groups))
     }
@@ -412,11 +437,6 @@ impl<K, V> Sets<K, V> {
     fn position(&self, set: usize, at: usize) -> u32 {
         let begun = (set >> self.doublings) as u32;
         begun << 16 | u32::from(self.groups[set].mark(at))
-    }
-
-    fn named(&self, name: Name) -> Option<Place> {
-        let set = (name.position >> (16 - self.doublings)) as usize;
-        Some(place(set, self.groups.get(set)?.stamped(name.stamp)?))
     }
 
     /// The place, unless its entry is over; then that leaves.
@@ -461,22 +481,23 @@ impl<K, V> Sets<K, V> {
         let segment = group.expect(spot.print, &self.rules);
         let weight = fresh.weight;
         let entry = (fresh.key, fresh.value);
-        let extra = self.extra(weight, life);
+        let extra = Extra { weight, life };
+        let now = self.expiry.latest();
         let at = if self.has_room(weight) && self.groups[set].len() < GROUP_MAX {
-            self.groups[set].add(spot.print, entry, extra, segment, &self.rules)
+            self.groups[set].add(spot.print, entry, extra, segment, &self.rules, now)
         } else if self.can_spare(set) || self.groups[set].len() >= GROUP_MAX {
             let group = &mut self.groups[set];
             let at = group.victim(Some(segment), None, &self.rules, &mut self.rest.rng);
-            let left = group.replace(at, spot.print, entry, extra, segment);
+            let left = group.replace(at, spot.print, entry, extra, segment, now);
             self.report(left, gone);
             self.make_room(weight, set, at, gone)
         } else {
             self.make_room(weight, set, usize::MAX, gone);
-            self.groups[set].add(spot.print, entry, extra, segment, &self.rules)
+            self.groups[set].add(spot.print, entry, extra, segment, &self.rules, now)
         };
         self.len += 1;
         self.weight += weight;
-        self.set_timer(place(set, at));
+        self.expect_end(set, at, life);
     }
 
     fn replace(
@@ -487,20 +508,16 @@ impl<K, V> Sets<K, V> {
         gone: &mut Evicted<K, V>,
     ) -> (K, V) {
         let weight = fresh.weight;
-        let extra = self.extra(weight, life);
+        let extra = Extra { weight, life };
         let (set, at) = (place.set as usize, place.at as usize);
         let group = &mut self.groups[set];
         group.hit(at, &self.rules, &self.expiry);
-        let mut before = group.renew(at, (fresh.key, fresh.value), extra);
-        // Its timer names the insertion before.
-        if let Some(extra) = &mut before.extra {
-            self.expiry.disarm(&mut extra.life);
-        }
+        let before = group.renew(at, (fresh.key, fresh.value), extra, self.expiry.latest());
         // Counted in only once there is room.
-        self.weight -= before.weight();
+        self.weight -= before.extra.weight;
         let at = self.make_room(weight, set, at, gone);
         self.weight += weight;
-        self.set_timer(self::place(set, at));
+        self.expect_end(set, at, life);
         (before.key, before.value)
     }
 
@@ -533,33 +550,24 @@ impl<K, V> Sets<K, V> {
         if keep == Some(last) { victim } else { kept }
     }
 
-    /// What is to be known of an entry beside itself, if that is anything.
+    /// Takes note of the life of an entry that came to a set.
     #[inline]
-    fn extra(&mut self, weight: usize, life: Life) -> Option<Extra> {
-        if weight == 1 && !life.is_mortal() {
-            return None;
+    fn expect_end(&mut self, set: usize, at: usize, life: Life) {
+        if life.is_mortal() {
+            // As it was written down, which may be earlier.
+            let deadline = self.groups[set].extra(at).life.deadline();
+            self.expect_leave(set, self.expiry.leaves_at(deadline));
         }
-        let stamp = self.next_stamp;
-        // Zero is for those that nobody asks for.
-        self.next_stamp = stamp.wrapping_add(1).max(1);
-        Some(Extra {
-            weight,
-            life,
-            stamp,
-        })
     }
 
-    #[inline]
-    fn set_timer(&mut self, place: Place) {
-        let (set, at) = (place.set as usize, place.at as usize);
-        if self.groups[set].extra_mut(at).is_none() {
-            return;
+    fn expect_leave(&mut self, set: usize, deadline: Tick) {
+        if self.rest.dues.is_empty() {
+            self.rest.dues = self.groups.iter().map(|_| Tick::MAX).collect();
         }
-        let position = self.position(set, at);
-        if let Some(Extra { life, stamp, .. }) = self.groups[set].extra_mut(at) {
-            let stamp = *stamp;
-            self.expiry.arm(Name { position, stamp }, life);
-        }
+        let due = &mut self.rest.dues[set];
+        *due = deadline.min(*due);
+        self.rest.least_due = self.rest.least_due.min(deadline);
+        self.expiry.expect(deadline);
     }
 
     /// Whether so much more weight fits, if need be after a look into the pool.
@@ -620,8 +628,7 @@ impl<K, V> Sets<K, V> {
 
     #[inline]
     fn report(&mut self, left: Left<K, V>, gone: &mut Evicted<K, V>) {
-        let life = left.extra.as_ref().map(|extra| &extra.life);
-        let cause = if life.is_some_and(|life| self.expiry.is_over(life)) {
+        let cause = if self.expiry.is_over(left.extra.life) {
             self.rest.counts.expirations += 1;
             Cause::Expired
         } else {
@@ -643,12 +650,9 @@ impl<K, V> Sets<K, V> {
     }
 
     #[inline]
-    fn count_out(&mut self, mut left: Left<K, V>) -> (K, V) {
+    fn count_out(&mut self, left: Left<K, V>) -> (K, V) {
         self.len -= 1;
-        self.weight -= left.weight();
-        if let Some(extra) = &mut left.extra {
-            self.expiry.disarm(&mut extra.life);
-        }
+        self.weight -= left.extra.weight;
         (left.key, left.value)
     }
 
@@ -672,12 +676,16 @@ impl<K, V> Sets<K, V> {
         let mut groups = Vec::with_capacity(2 * self.groups.len());
         for mut lower in core::mem::take(&mut self.groups).into_vec() {
             let goes = |print: Print| print.mark >> bit & 1 == 1;
-            let upper = lower.split(goes);
+            let upper = lower.split(goes, self.expiry.latest());
             groups.push(lower);
             groups.push(upper);
         }
         self.groups = groups.into_boxed_slice();
         self.hand = 0;
+        // Each half may have what the whole had, and the look for the dead begins anew.
+        let dues = self.rest.dues.iter().flat_map(|&due| [due, due]).collect();
+        self.rest.dues = dues;
+        (self.rest.looks_at, self.rest.least_due) = (0, Tick::MAX);
         self.grows_at = self.when_to_grow();
     }
 

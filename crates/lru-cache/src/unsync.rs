@@ -243,7 +243,8 @@ where
         Iter(self.engine.iter(self.now()))
     }
 
-    /// Drops entries whose time has come, with at most `budget` units of work: an entry dropped, or a timer moved.
+    /// Drops entries whose time has come, with at most `budget` units of work: an entry dropped, or a few
+    /// of those looked at that could be over.
     /// Returns whether it got done, up to the last millisecond or so.
     ///
     /// Each call does a little of this on the side. It is for a cache that may lie unused for long.

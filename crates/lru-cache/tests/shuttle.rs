@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use purlin_core::{ManualClock, MapHasher, SystemClock};
-use purlin_lru_cache::{Cache, Due};
+use purlin_lru_cache::{Cache, Decision, Due};
 use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::{future, thread};
 
@@ -56,6 +56,78 @@ fn regress_c01_nothing_from_before_a_remove_is_seen_after_it() {
                 reader.join().unwrap();
             }
             assert_eq!(cache.get(&1), Some(2));
+        },
+        schedules(),
+    );
+}
+
+/// Three threads count, each in its way, while others write to the cache.
+#[test]
+fn regress_c02_no_update_is_lost() {
+    shuttle::check_random(
+        || {
+            let cache = cache();
+            cache.insert(1, 0);
+            let counters: Vec<_> = (0..3)
+                .map(|number| {
+                    let cache = cache.clone();
+                    thread::spawn(move || {
+                        let plus_one = |seen: Option<&u64>| {
+                            thread::yield_now();
+                            Decision::Put(seen.map_or(0, |value| value + 1))
+                        };
+                        match number {
+                            0 => drop(cache.compute(&1, plus_one)),
+                            1 => drop(future::block_on(cache.compute_async(
+                                &1,
+                                |seen| async move {
+                                    future::yield_now().await;
+                                    plus_one(seen.as_ref())
+                                },
+                            ))),
+                            _ => drop(cache.incr(&1, 1)),
+                        }
+                        cache.insert(2, 0);
+                    })
+                })
+                .collect();
+            for counter in counters {
+                counter.join().unwrap();
+            }
+            assert_eq!(cache.get(&1), Some(3));
+        },
+        schedules(),
+    );
+}
+
+/// What is computed is a write: a load that began before it is not stored over it.
+#[test]
+fn regress_c02_a_load_does_not_undo_an_update() {
+    shuttle::check_random(
+        || {
+            let cache = cache();
+            let source = Arc::new(AtomicU64::new(0));
+            let reader = thread::spawn({
+                let (cache, source) = (cache.clone(), source.clone());
+                move || cache.get_or_load(&1, |_| source.load(Ordering::SeqCst))
+            });
+            let writers: Vec<_> = (0..2)
+                .map(|_| {
+                    let (cache, source) = (cache.clone(), source.clone());
+                    thread::spawn(move || {
+                        cache.compute(&1, |seen| {
+                            let before = seen.copied().unwrap_or(source.load(Ordering::SeqCst));
+                            source.fetch_max(before + 1, Ordering::SeqCst);
+                            Decision::Put(before + 1)
+                        });
+                    })
+                })
+                .collect();
+            reader.join().unwrap();
+            for writer in writers {
+                writer.join().unwrap();
+            }
+            assert!(cache.get(&1) >= Some(2));
         },
         schedules(),
     );

@@ -1,38 +1,23 @@
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 #[cfg(feature = "std")]
 use core::time::Duration;
 
 use equivalent::Equivalent;
 use purlin_core::{Rng, Tick};
 
-use super::Name;
+use super::extras::{Extra, Extras};
+use crate::expiry::Expiry;
 #[cfg(feature = "std")]
 use crate::expiry::Standing;
-use crate::expiry::{Expiry, Life};
 use crate::policy::set::{Rules, Segment, Set};
 use crate::raw::Print;
 
 /// A set with the weights and lives of its entries.
-///
-/// `extras`, if there are any, are as many as the entries and in their order.
 #[derive(Debug)]
 pub(super) struct Group<K, V> {
     set: Set<(K, V)>,
-    /// None as long as all entries weigh one and live for ever.
-    #[expect(
-        clippy::box_collection,
-        reason = "one word in each set of a cache that has none"
-    )]
-    extras: Option<Box<Vec<Extra>>>,
-}
-
-#[derive(Debug)]
-pub(super) struct Extra {
-    pub(super) weight: usize,
-    pub(super) life: Life,
-    /// Names the insertion, for timers.
-    pub(super) stamp: u32,
+    /// None as long as all entries are plain.
+    extras: Option<Box<Extras>>,
 }
 
 /// An entry that was found.
@@ -48,15 +33,7 @@ pub(super) enum Got<'a, V> {
 pub(super) struct Left<K, V> {
     pub(super) key: K,
     pub(super) value: V,
-    /// None if it weighed one and lived for ever.
-    pub(super) extra: Option<Extra>,
-}
-
-impl<K, V> Left<K, V> {
-    #[inline]
-    pub(super) fn weight(&self) -> usize {
-        self.extra.as_ref().map_or(1, |extra| extra.weight)
-    }
+    pub(super) extra: Extra,
 }
 
 impl<K, V> Group<K, V> {
@@ -88,27 +65,19 @@ impl<K, V> Group<K, V> {
         print: Print,
         key: &Q,
         rules: &Rules,
-        expiry: &Expiry<Name>,
+        expiry: &Expiry,
     ) -> Option<Got<'_, V>>
     where
         Q: Equivalent<K> + ?Sized,
     {
         let at = self.find(print, key)?;
         if let Some(extras) = &mut self.extras {
-            let life = &mut extras[at].life;
-            if expiry.is_over(life) {
+            if !extras.is_used_in_time(at, expiry) {
                 return Some(Got::Over);
             }
-            expiry.prolong(life);
         }
         self.set.hit(at, rules);
         Some(Got::Value(self.value(at)))
-    }
-
-    /// The place of the insertion with this stamp.
-    pub(super) fn stamped(&self, stamp: u32) -> Option<usize> {
-        let mut extras = self.extras.as_ref()?.iter();
-        extras.position(|extra| extra.stamp == stamp)
     }
 
     pub(super) fn mark(&self, at: usize) -> u16 {
@@ -125,62 +94,58 @@ impl<K, V> Group<K, V> {
     }
 
     /// The entry, unless it is over at `now`.
-    pub(super) fn living(&self, at: usize, expiry: &Expiry<Name>, now: Tick) -> Option<(&K, &V)> {
+    pub(super) fn living(&self, at: usize, expiry: &Expiry, now: Tick) -> Option<(&K, &V)> {
         let (key, value) = self.set.entry(at);
-        let is_over = |extra: &Extra| expiry.is_over_at(&extra.life, now);
-        (!self.extra(at).is_some_and(is_over)).then_some((key, value))
+        let is_over = |extras: &Extras| expiry.is_over_at(extras.life(at), now);
+        (!self.extras.as_deref().is_some_and(is_over)).then_some((key, value))
     }
 
     #[inline]
-    pub(super) fn is_over(&self, at: usize, expiry: &Expiry<Name>) -> bool {
-        let extra = self.extra(at);
-        extra.is_some_and(|extra| expiry.is_over(&extra.life))
+    pub(super) fn is_over(&self, at: usize, expiry: &Expiry) -> bool {
+        let is_over = |extras: &Extras| expiry.is_over(extras.life(at));
+        self.extras.as_deref().is_some_and(is_over)
     }
 
     /// Whether an entry is over for so long that it is to leave.
-    pub(super) fn is_spent(&self, at: usize, expiry: &Expiry<Name>) -> bool {
-        let extra = self.extra(at);
-        extra.is_some_and(|extra| expiry.is_spent(&extra.life))
+    pub(super) fn is_spent(&self, at: usize, expiry: &Expiry) -> bool {
+        let is_spent = |extras: &Extras| expiry.is_spent(extras.life(at));
+        self.extras.as_deref().is_some_and(is_spent)
     }
 
     #[cfg(feature = "std")]
-    pub(super) fn standing(&self, at: usize, expiry: &Expiry<Name>) -> Option<Standing> {
+    pub(super) fn standing(&self, at: usize, expiry: &Expiry) -> Option<Standing> {
         let endless = Some(Standing::Left(Duration::MAX));
-        self.extra(at)
-            .map_or(endless, |extra| expiry.standing(&extra.life))
+        let extras = self.extras.as_deref();
+        extras.map_or(endless, |extras| expiry.standing(extras.life(at)))
     }
 
     /// The entry, unless it is spent at `now`.
     #[cfg(feature = "std")]
-    pub(super) fn unspent(&self, at: usize, expiry: &Expiry<Name>, now: Tick) -> Option<(&K, &V)> {
+    pub(super) fn unspent(&self, at: usize, expiry: &Expiry, now: Tick) -> Option<(&K, &V)> {
         let (key, value) = self.set.entry(at);
-        let is_spent = |extra: &Extra| expiry.is_spent_at(&extra.life, now);
-        (!self.extra(at).is_some_and(is_spent)).then_some((key, value))
+        let is_spent = |extras: &Extras| expiry.is_spent_at(extras.life(at), now);
+        (!self.extras.as_deref().is_some_and(is_spent)).then_some((key, value))
     }
 
     /// Takes note of a use.
     #[inline]
-    pub(super) fn hit(&mut self, at: usize, rules: &Rules, expiry: &Expiry<Name>) {
+    pub(super) fn hit(&mut self, at: usize, rules: &Rules, expiry: &Expiry) {
         self.set.hit(at, rules);
         if let Some(extras) = &mut self.extras {
-            expiry.prolong(&mut extras[at].life);
+            extras.used(at, expiry);
         }
     }
 
     #[inline]
-    fn extra(&self, at: usize) -> Option<&Extra> {
-        self.extras.as_ref().map(|extras| &extras[at])
+    pub(super) fn extra(&self, at: usize) -> Extra {
+        let extras = self.extras.as_deref();
+        extras.map_or(Extra::PLAIN, |extras| extras.get(at))
     }
 
-    /// The weight, life and stamp of an entry that has any of its own.
-    #[inline]
-    pub(super) fn extra_mut(&mut self, at: usize) -> Option<&mut Extra> {
-        self.extras.as_mut().map(|extras| &mut extras[at])
-    }
-
-    #[cfg(test)]
-    pub(super) fn weight(&self, at: usize) -> usize {
-        self.extra(at).map_or(1, |extra| extra.weight)
+    /// When the first of the entries is over.
+    pub(super) fn earliest(&self) -> Tick {
+        let extras = self.extras.as_deref();
+        extras.map_or(Tick::MAX, |extras| extras.earliest(self.len()))
     }
 
     /// Tells the processor that an entry will come.
@@ -200,19 +165,15 @@ impl<K, V> Group<K, V> {
         &mut self,
         print: Print,
         entry: (K, V),
-        extra: Option<Extra>,
+        extra: Extra,
         segment: Segment,
         rules: &Rules,
+        now: Tick,
     ) -> usize {
-        if extra.is_some() {
-            self.make_extras();
-        }
         let at = self.set.add(print, entry, segment, rules);
-        if let Some(extras) = &mut self.extras {
-            if extras.len() == extras.capacity() {
-                extras.reserve_exact((extras.len() / 8).max(4));
-            }
-            extras.push(extra.unwrap_or_else(Extra::plain));
+        let len = self.len();
+        if let Some(extras) = self.extras_for(extra, now) {
+            extras.push(len, extra, now);
         }
         at
     }
@@ -224,17 +185,24 @@ impl<K, V> Group<K, V> {
         at: usize,
         print: Print,
         entry: (K, V),
-        extra: Option<Extra>,
+        extra: Extra,
         segment: Segment,
+        now: Tick,
     ) -> Left<K, V> {
-        let extra = self.swap_extra(at, extra);
+        let extra = self.swap_extra(at, extra, now);
         let (key, value) = self.set.replace(at, print, entry, segment);
         Left { key, value, extra }
     }
 
     /// Puts an entry in place of an older one of the same key.
-    pub(super) fn renew(&mut self, at: usize, entry: (K, V), extra: Option<Extra>) -> Left<K, V> {
-        let extra = self.swap_extra(at, extra);
+    pub(super) fn renew(
+        &mut self,
+        at: usize,
+        entry: (K, V),
+        extra: Extra,
+        now: Tick,
+    ) -> Left<K, V> {
+        let extra = self.swap_extra(at, extra, now);
         let (key, value) = core::mem::replace(self.set.entry_mut(at), entry);
         Left { key, value, extra }
     }
@@ -258,48 +226,49 @@ impl<K, V> Group<K, V> {
 
     /// Takes an entry out; the last takes its place.
     pub(super) fn take(&mut self, at: usize) -> Left<K, V> {
-        let extra = self.extras.as_mut().map(|extras| extras.swap_remove(at));
+        let extra = self.extra(at);
+        let len = self.len();
+        if let Some(extras) = &mut self.extras {
+            extras.swap_remove(len, at);
+        }
         let (key, value) = self.set.free(at);
         Left { key, value, extra }
     }
 
     /// Moves the entries of which `goes` is true to another group.
-    pub(super) fn split(&mut self, goes: impl Fn(Print) -> bool) -> Self {
+    pub(super) fn split(&mut self, goes: impl Fn(Print) -> bool, now: Tick) -> Self {
+        let mut len = self.len();
         let (set, gone) = self.set.split(goes);
         let extras = self.extras.as_mut().map(|extras| {
-            let theirs = gone.iter().map(|&at| extras.swap_remove(at)).collect();
-            extras.shrink_to_fit();
+            let mut theirs = Extras::new(now);
+            for (n, &at) in gone.iter().enumerate() {
+                theirs.push(n + 1, extras.get(at), now);
+                extras.swap_remove(len, at);
+                len -= 1;
+            }
+            extras.shrink();
+            theirs.shrink();
             Box::new(theirs)
         });
         Group { set, extras }
     }
 
     #[inline]
-    fn swap_extra(&mut self, at: usize, extra: Option<Extra>) -> Option<Extra> {
-        if extra.is_some() {
-            self.make_extras();
+    fn swap_extra(&mut self, at: usize, extra: Extra, now: Tick) -> Extra {
+        let before = self.extra(at);
+        let len = self.len();
+        if let Some(extras) = self.extras_for(extra, now) {
+            extras.set(len, at, extra, now);
         }
-        let extras = self.extras.as_mut()?;
-        let extra = extra.unwrap_or_else(Extra::plain);
-        Some(core::mem::replace(&mut extras[at], extra))
+        before
     }
 
-    /// Writes down what was true of all entries without saying, since it may not be of the next.
-    fn make_extras(&mut self) {
-        if self.extras.is_none() {
-            let plain = (0..self.len()).map(|_| Extra::plain()).collect();
-            self.extras = Some(Box::new(plain));
+    /// Where to write this down, if there is anything to write, or if others have.
+    #[inline]
+    fn extras_for(&mut self, extra: Extra, now: Tick) -> Option<&mut Extras> {
+        if self.extras.is_none() && extra != Extra::PLAIN {
+            self.extras = Some(Box::new(Extras::new(now)));
         }
-    }
-}
-
-impl Extra {
-    fn plain() -> Self {
-        Extra {
-            weight: 1,
-            life: Life::endless(),
-            // Nobody asks for the name of who lives for ever.
-            stamp: 0,
-        }
+        self.extras.as_deref_mut()
     }
 }

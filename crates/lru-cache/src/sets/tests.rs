@@ -16,19 +16,19 @@ impl<K, V> Sets<K, V> {
                 let position = self.position(set, at);
                 let bits = 16 - self.doublings;
                 assert_eq!((position >> bits) as usize, set, "it stands in its set");
-                let group = &mut self.groups[set];
-                weight += group.weight(at);
-                if let Some(Extra { life, stamp, .. }) = group.extra_mut(at) {
-                    let stamp = *stamp;
-                    self.expiry.check(Name { position, stamp }, life);
-                    if life.is_mortal() {
-                        assert_eq!(group.stamped(stamp), Some(at));
-                    }
+                let extra = self.groups[set].extra(at);
+                weight += extra.weight;
+                if extra.life.is_mortal() {
+                    assert!(
+                        self.rest.dues[set] <= self.expiry.leaves_at(self.groups[set].earliest())
+                    );
                 }
             }
             len += self.groups[set].len();
         }
         assert_eq!((self.len(), self.weight), (len, weight));
+        let least = self.rest.dues.iter().copied().min();
+        assert!(self.expiry.looks_by(least.unwrap_or(Tick::MAX)));
     }
 }
 
@@ -223,5 +223,44 @@ fn a_timer_finds_the_first_mortal_among_those_who_live_for_ever() {
     sets.observe(Tick::ZERO.after(Duration::from_millis(10)), &mut gone);
     let keys: Vec<u32> = gone.iter().map(|eviction| eviction.key).collect();
     assert_eq!((sets.len(), keys), (1, alloc::vec![2]));
+    sets.check();
+}
+
+#[test]
+fn a_call_takes_out_a_few_of_the_many_that_are_over_and_the_calls_together_all() {
+    let mut sets = sets(20_000, false, Policy::Adaptive);
+    for key in 0..20_000 {
+        put(&mut sets, key, 1, Some(5));
+    }
+    let later = Tick::ZERO.after(Duration::from_secs(1));
+    let mut calls = 0;
+    while sets.len() > 0 {
+        let mut gone = Evicted::none();
+        sets.observe(later.after(Duration::from_millis(2 * calls)), &mut gone);
+        assert!(gone.len() <= SWEEP_BUDGET);
+        calls += 1;
+    }
+    assert!(
+        calls < 3 * 20_000 / SWEEP_BUDGET as u64,
+        "{calls} calls for 20 000 entries"
+    );
+    sets.check();
+}
+
+#[test]
+fn an_entry_that_died_among_many_others_is_found_within_a_few_calls() {
+    let mut sets = sets(20_000, false, Policy::Adaptive);
+    for key in 0..20_000 {
+        put(&mut sets, key, 1, Some(if key == 77 { 5 } else { 60_000 }));
+    }
+    let mut gone = Evicted::none();
+    let mut calls = 0;
+    while gone.is_empty() {
+        calls += 1;
+        sets.observe(Tick::ZERO.after(Duration::from_millis(10)), &mut gone);
+        assert!(calls < 10, "500 sets, of which a call looks at about 100");
+    }
+    assert_eq!(gone.iter().next().map(|eviction| eviction.key), Some(77));
+    assert!(sets.sweep(usize::MAX, &mut gone));
     sets.check();
 }
