@@ -43,7 +43,7 @@ fn operations() -> u64 {
 /// Every operation that can change what is held, by several threads, each of which looks after each of its own.
 fn regress_c22_no_slack_at_any_instant(weighed: bool, policy: Policy) {
     const THREADS: u64 = 4;
-    const CAPACITY: usize = 20_000;
+    const CAPACITY: usize = 5_000;
     let clock = ManualClock::new();
     let builder = Builder::with_clock(clock.clone())
         .policy(policy)
