@@ -1,11 +1,13 @@
 //! The cache that threads and tasks share.
 
 mod adaptation;
+mod answer;
 mod compute;
 mod count;
 mod iter;
 mod lead;
 mod load;
+mod many;
 mod refresh;
 mod shard;
 mod store;
@@ -22,6 +24,7 @@ use purlin_core::sync::atomic::{AtomicBool, Ordering};
 use purlin_core::{Clock, MapHasher, SystemClock, Tick};
 
 use self::adaptation::Adaptation;
+pub use self::answer::{Answer, Negative};
 pub use self::compute::{Computed, Decision};
 pub use self::count::Integer;
 pub use self::iter::Iter;
@@ -399,7 +402,15 @@ where
         Q: Equivalent<K> + ?Sized,
         V: Clone,
     {
-        let now = self.now();
+        self.get_at(hash, key, self.now())
+    }
+
+    #[inline]
+    fn get_at<Q>(&self, hash: u64, key: &Q, now: Tick) -> Option<V>
+    where
+        Q: Equivalent<K> + ?Sized,
+        V: Clone,
+    {
         let mut contents = self.shard(hash).lock();
         let Some(found) = contents.engine.get_at_once(hash, key, now) else {
             return self.get_and_tidy(contents, hash, key, now);

@@ -93,7 +93,7 @@ pub use backing::{Backing, FlushError, Full, Through, WriteBehind};
 pub use builder::{Builder, ByEntries, ByWeight, Limit, Unlimited};
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
-pub use cache::{Cache, Computed, Decision, Due, Integer, Iter, Refresh, Served};
+pub use cache::{Answer, Cache, Computed, Decision, Due, Integer, Iter, Negative, Refresh, Served};
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub use cluster::{CacheNode, Cluster, ClusterError};

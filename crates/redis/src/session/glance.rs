@@ -32,6 +32,8 @@ pub(super) struct ServerTime<K = SystemClock> {
     ahead: AtomicU64,
     /// When it was told, in milliseconds since `began`.
     told_at: AtomicU64,
+    /// How long the answer was on its way, in milliseconds.
+    late: AtomicU64,
 }
 
 /// How long the reckoning is good for.
@@ -39,6 +41,21 @@ const FRESH_MS: u64 = 1000;
 
 /// By how much it may be behind. A server that is further away than that is asked for its time by each call.
 const LATE_MS: u64 = 25;
+
+/// The server's time, as well as it is known. Deadlines are made from the earlier and what is left of them is told by
+/// the later, so that nobody is promised time that is not there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    pub(super) at_least: u64,
+    pub(super) at_most: u64,
+}
+
+impl Now {
+    /// The deadline so far from now.
+    pub(super) fn deadline(self, length: Duration) -> u64 {
+        self.at_least.saturating_add(millis(length)).min(NEVER)
+    }
+}
 
 /// When the server was asked for its time, in milliseconds since `began`.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +74,7 @@ impl<K: Clock> ServerTime<K> {
             clock,
             ahead: AtomicU64::new(0),
             told_at: AtomicU64::new(0),
+            late: AtomicU64::new(0),
         }
     }
 
@@ -68,20 +86,31 @@ impl<K: Clock> ServerTime<K> {
     /// The server has just said that this is its time. What took long to arrive is not believed.
     pub(super) fn learn(&self, asked: Asked, server_ms: u64) {
         let here = self.here();
-        if here.saturating_sub(asked.0) > LATE_MS {
+        let late = here.saturating_sub(asked.0);
+        if late > LATE_MS {
             return;
         }
         // Not one step, and need not be: the difference that was told before is as good but for the clocks' drift.
         self.told_at.store(here, Ordering::Relaxed);
+        self.late.store(late, Ordering::Relaxed);
         self.ahead
             .store(server_ms.saturating_sub(here), Ordering::Relaxed);
     }
 
-    /// The server's time now, if it was told lately. Not later than it is, and earlier by [`LATE_MS`] at most.
-    pub(super) fn now(&self) -> Option<u64> {
+    /// The server's time now, if it was told lately.
+    pub(super) fn now(&self) -> Option<Now> {
         let (ahead, here) = (self.ahead.load(Ordering::Relaxed), self.here());
         let age = here.saturating_sub(self.told_at.load(Ordering::Relaxed));
-        (ahead > 0 && age < FRESH_MS).then(|| ahead.saturating_add(here))
+        if ahead == 0 || age >= FRESH_MS {
+            return None;
+        }
+        let at_least = ahead.saturating_add(here);
+        // Two more, as both clocks' milliseconds were cut.
+        let late = self.late.load(Ordering::Relaxed) + 2;
+        Some(Now {
+            at_least,
+            at_most: at_least.saturating_add(late),
+        })
     }
 
     fn here(&self) -> u64 {
@@ -100,7 +129,7 @@ pub(super) fn may_do(slide: Slide) -> bool {
 }
 
 /// The session of a row, and whose it is, if it lives and nothing is to be written. None is for the script to say.
-pub(super) fn read(row: Vec<u8>, now: u64, slide: Slide) -> Option<(Entry, Option<Owned>)> {
+pub(super) fn read(row: Vec<u8>, now: Now, slide: Slide) -> Option<(Entry, Option<Owned>)> {
     let version = row.get(1..9)?.try_into().map(u64::from_be_bytes).ok()?;
     let (till, absolute) = (time(row.get(9..22)?)?, time(row.get(22..HEAD)?)?);
     let (owner, payload_from) = match *row.first()? {
@@ -111,11 +140,11 @@ pub(super) fn read(row: Vec<u8>, now: u64, slide: Slide) -> Option<(Entry, Optio
         }
         _ => return None,
     };
-    if till <= now {
+    if till <= now.at_least {
         return None;
     }
     if let Slide::To { idle, min_gain } = slide {
-        let target = deadline(now, idle).min(absolute);
+        let target = now.deadline(idle).min(absolute);
         let gain = target.saturating_sub(till).saturating_add(FRESH_MS);
         if gain >= millis(min_gain) {
             return None;
@@ -123,7 +152,7 @@ pub(super) fn read(row: Vec<u8>, now: u64, slide: Slide) -> Option<(Entry, Optio
     }
     let left = |deadline: u64| match deadline {
         NEVER.. => Duration::MAX,
-        _ => Duration::from_millis(deadline.saturating_sub(now)),
+        _ => Duration::from_millis(deadline.saturating_sub(now.at_most)),
     };
     let remaining = Lifetime::new(left(till), left(absolute));
     let mut payload = Bytes::from(row);
@@ -131,11 +160,6 @@ pub(super) fn read(row: Vec<u8>, now: u64, slide: Slide) -> Option<(Entry, Optio
     let user = owner.map(|owned| owned.user);
     let entry = Entry::new(Version(version), payload, remaining).with_owner(user);
     Some((entry, owner))
-}
-
-/// The deadline so far from now.
-pub(super) fn deadline(now: u64, length: Duration) -> u64 {
-    now.saturating_add(millis(length)).min(NEVER)
 }
 
 /// A time as rows have it.
@@ -166,6 +190,13 @@ mod tests {
 
     const MINUTE: u64 = 60_000;
 
+    fn at(now: u64) -> Now {
+        Now {
+            at_least: now,
+            at_most: now,
+        }
+    }
+
     fn row(state: u8, till: u64, absolute: u64, rest: &[u8]) -> Vec<u8> {
         let mut row = vec![state];
         row.extend_from_slice(&7_u64.to_be_bytes());
@@ -178,7 +209,7 @@ mod tests {
     #[test]
     fn a_row_that_lives_is_read_as_the_script_would() {
         let now = 1_000_000;
-        let (entry, _) = read(row(LIVE, now + 5, NEVER, b"cart"), now, Slide::No).unwrap();
+        let (entry, _) = read(row(LIVE, now + 5, NEVER, b"cart"), at(now), Slide::No).unwrap();
         assert_eq!(
             (entry.version, &entry.payload[..]),
             (Version(7), &b"cart"[..])
@@ -190,7 +221,7 @@ mod tests {
         assert_eq!(entry.owner, None);
         let user = UserKey::of("alice");
         let rest = [user.as_bytes(), &[0; 8][..], b"cart"].concat();
-        let (entry, owned) = read(row(OWNED, now + 5, now + 9, &rest), now, Slide::No).unwrap();
+        let (entry, owned) = read(row(OWNED, now + 5, now + 9, &rest), at(now), Slide::No).unwrap();
         assert_eq!(
             owned.map(|owned| (owned.user, owned.since)),
             Some((user, [0; 8]))
@@ -202,24 +233,41 @@ mod tests {
         assert_eq!(entry.remaining.absolute, Duration::from_millis(9));
     }
 
+    /// What is left is not overstated, and a deadline not either.
+    #[test]
+    fn time_that_may_have_passed_is_not_promised() {
+        let now = Now {
+            at_least: 1_000,
+            at_most: 1_020,
+        };
+        let (entry, _) = read(row(LIVE, 1_500, 1_600, b""), now, Slide::No).unwrap();
+        let ms = Duration::from_millis;
+        assert_eq!(entry.remaining, Lifetime::new(ms(480), ms(580)));
+        assert_eq!(now.deadline(ms(100)), 1_100);
+    }
+
     #[test]
     fn what_is_not_plain_is_left_to_the_script() {
         let now = 1_000_000;
         for state in [0, 2, 3, 4, 5, 16, 18, 19, 20, 255] {
             assert_eq!(
-                read(row(state, now + 5, NEVER, &[0; 99]), now, Slide::No),
+                read(row(state, now + 5, NEVER, &[0; 99]), at(now), Slide::No),
                 None,
                 "{state}"
             );
         }
         assert_eq!(
-            read(row(LIVE, now, NEVER, b"cart"), now, Slide::No),
+            read(row(LIVE, now, NEVER, b"cart"), at(now), Slide::No),
             None,
             "ended"
         );
         let whole = row(OWNED, now + 5, NEVER, &[0; 40]);
         for len in 0..whole.len() {
-            assert_eq!(read(whole[..len].to_vec(), now, Slide::No), None, "{len}");
+            assert_eq!(
+                read(whole[..len].to_vec(), at(now), Slide::No),
+                None,
+                "{len}"
+            );
         }
     }
 
@@ -233,7 +281,7 @@ mod tests {
         let with = |gain: u64, absolute| {
             read(
                 row(LIVE, now + 30 * MINUTE - gain, absolute, b""),
-                now,
+                at(now),
                 slide,
             )
         };
@@ -251,10 +299,13 @@ mod tests {
     #[test]
     fn a_time_that_was_never_told_is_not_reckoned_with() {
         let time = ServerTime::new();
-        assert_eq!(time.now(), None);
+        assert!(time.now().is_none());
         let asked = time.asked();
         time.learn(asked, 5_000);
-        assert!(time.now().is_some_and(|now| (5_000..6_000).contains(&now)));
+        assert!(
+            time.now()
+                .is_some_and(|now| (5_000..6_000).contains(&now.at_least))
+        );
     }
 
     #[test]
@@ -264,14 +315,15 @@ mod tests {
         let asked = time.asked();
         clock.advance(Duration::from_millis(26));
         time.learn(asked, 5_000);
-        assert_eq!(time.now(), None);
+        assert!(time.now().is_none());
         let asked = time.asked();
         clock.advance(Duration::from_millis(25));
         time.learn(asked, 6_000);
-        assert_eq!(time.now(), Some(6_000));
+        let now = time.now().unwrap();
+        assert_eq!((now.at_least, now.at_most), (6_000, 6_027));
         clock.advance(Duration::from_millis(999));
-        assert_eq!(time.now(), Some(6_999));
+        assert_eq!(time.now().unwrap().at_least, 6_999);
         clock.advance(Duration::from_millis(1));
-        assert_eq!(time.now(), None, "too long ago");
+        assert!(time.now().is_none(), "too long ago");
     }
 }

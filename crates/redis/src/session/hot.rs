@@ -10,7 +10,7 @@ use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisError, Script, ServerErrorKind, Value};
 
 use super::RedisSessionStore;
-use super::glance::{self, OWNED, deadline, digits};
+use super::glance::{self, Now, OWNED, digits};
 use super::scripts::{Reply, decimal, millis};
 
 /// What could be told without the script that can tell everything.
@@ -42,7 +42,7 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
         &self,
         key: &SessionKey,
         slide: Slide,
-        now: u64,
+        now: Now,
     ) -> Result<Glance, StoreError> {
         let get = get(&self.name_of(key));
         let mut connection = self.connection().clone();
@@ -63,12 +63,12 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
         key: &SessionKey,
         idle: Duration,
         min_gain: Duration,
-        now: u64,
+        now: Now,
     ) -> Result<Glance, StoreError> {
         let name = self.name_of(key);
         let script = &self.scripts().slide_plain;
         let args = [
-            digits(deadline(now, idle)).into_bytes(),
+            digits(now.deadline(idle)).into_bytes(),
             decimal(millis(min_gain)),
         ];
         let mut both = Pipeline::with_capacity(2);
@@ -124,7 +124,7 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
             ];
             return self.run_settled(&self.scripts().commit, key, &args).await;
         };
-        let till = digits(deadline(now, lifetime.idle));
+        let till = digits(now.deadline(lifetime.idle));
         let args = [
             &expected.0.to_be_bytes()[..],
             &expected.next().0.to_be_bytes(),
