@@ -148,7 +148,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     /// How many entries there are, with those whose time has come but that no call has met yet. The shards are
     /// asked one after the other.
     pub fn len(&self) -> usize {
-        self.sum(|stats| stats.entries)
+        self.stats().entries
     }
 
     /// Whether [`len`](Cache::len) is zero.
@@ -158,7 +158,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
 
     /// The weight of the entries; their number, if they are bounded by that.
     pub fn weight(&self) -> usize {
-        self.sum(|stats| stats.weight)
+        self.stats().weight
     }
 
     /// What the weight never exceeds.
@@ -183,6 +183,11 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         for shard in &self.shards {
             sum += shard.lock().engine.stats();
         }
+        // A shard may have given its room to another between the looks at the two, and what was in it then counts twice.
+        sum.weight = sum.weight.min(self.capacity);
+        if self.weigher.is_none() {
+            sum.entries = sum.entries.min(self.capacity);
+        }
         sum
     }
 
@@ -203,13 +208,6 @@ impl<K, V, S, C> Cache<K, V, S, C> {
                 told.end();
             }
         }
-    }
-
-    fn sum(&self, what: impl Fn(Stats) -> usize) -> usize {
-        self.shards
-            .iter()
-            .map(|shard| what(shard.lock().engine.stats()))
-            .sum()
     }
 
     /// Lets the policy learn from a request. To be called without a lock.

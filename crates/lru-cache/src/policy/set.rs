@@ -264,7 +264,7 @@ mod tests {
             let mut set = Set::new();
             // Orders wrap several times.
             for _ in 0..10 {
-                let arm = &Arm::CHOICES[rng.below(7) as usize];
+                let arm = &Arm::CHOICES[rng.below(Arm::CHOICES.len() as u64) as usize];
                 for _ in 0..500 {
                     let hash = rng.below(3 * ways as u64) as u32;
                     request(&mut set, hash, ways, arm, &mut Rng::from_seed(2));
