@@ -13,9 +13,9 @@ use crate::insertion::{Evicted, Outcome};
 use crate::lru::{self, Lru};
 use crate::policy::Policy;
 use crate::policy::arm::Arm;
-#[cfg(feature = "std")]
-use crate::sets::Pool;
 use crate::sets::{self, Sets};
+#[cfg(feature = "std")]
+use crate::sets::{Pool, Stored};
 use crate::stats::Stats;
 
 /// Entries, their bound and their deadlines, without locks, waiting or a clock of its own.
@@ -160,6 +160,26 @@ impl<K, V> Engine<K, V> {
         match self {
             Engine::Sets(sets) => sets.get_at_once(hash, key, now),
             Engine::Exact(_) => None,
+        }
+    }
+
+    /// Stores an entry that weighs one and lives for ever as [`put`](Engine::put) does, and in one go, where nothing is in
+    /// the way; otherwise it is given back, and nothing has changed. Only the keys' `Eq` can panic, and before anything
+    /// has changed.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn put_at_once(
+        &mut self,
+        hash: u64,
+        key: K,
+        value: V,
+    ) -> Result<Stored<K, V>, (K, V)>
+    where
+        K: Eq,
+    {
+        match self {
+            Engine::Sets(sets) => sets.put_at_once(hash, key, value),
+            Engine::Exact(_) => Err((key, value)),
         }
     }
 
