@@ -7,6 +7,7 @@ mod iter;
 mod lead;
 mod load;
 mod refresh;
+mod room;
 mod shard;
 mod store;
 mod watch;
@@ -18,7 +19,7 @@ use core::hash::{BuildHasher, Hash};
 use core::time::Duration;
 
 use equivalent::Equivalent;
-use purlin_core::sync::atomic::{AtomicBool, Ordering};
+use purlin_core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use purlin_core::{Clock, MapHasher, SystemClock, Tick};
 
 use self::adaptation::Adaptation;
@@ -36,6 +37,7 @@ use crate::policy::Policy;
 use crate::policy::selector::Selector;
 use crate::sets::Pool;
 use crate::stats::Stats;
+use crate::terms::Terms;
 
 /// A cache that threads and tasks share by reference, or in an `Arc`.
 ///
@@ -69,8 +71,10 @@ use crate::stats::Stats;
 pub struct Cache<K, V, S = MapHasher, C = SystemClock> {
     /// A power of two of them.
     shards: Box<[Shard<K, V>]>,
-    /// The sum of the shards' limits.
-    capacity: usize,
+    /// The sum of the shards' limits and of what is in the pool, or what that will be once a change is done.
+    capacity: AtomicUsize,
+    /// Room that the shards lend each other.
+    pool: Option<Pool>,
     /// There if the policy is adaptive.
     adaptation: Option<Adaptation>,
     weigher: Option<Weigher<K, V>>,
@@ -117,7 +121,8 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         let left_over = parts.capacity % parts.n_shards;
         let is_weighed = parts.weigher.is_some();
         // By weight each has its part for good, so that what may be stored does not depend on the others.
-        let shares = parts.n_shards > 1 && !is_weighed;
+        // In exact order, too: what leaves should not depend on them either.
+        let shares = parts.n_shards > 1 && !is_weighed && parts.policy != Policy::Lru;
         let pool = shares.then(|| Pool::new(parts.capacity, parts.n_shards));
         let shard = |idx: usize| {
             let limit = share + usize::from(idx < left_over);
@@ -131,7 +136,8 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         let selector = Selector::for_policy(parts.policy, parts.capacity, is_weighed, parts.seed);
         Cache {
             shards: (0..parts.n_shards).map(shard).collect(),
-            capacity: parts.capacity,
+            capacity: AtomicUsize::new(parts.capacity),
+            pool,
             adaptation: selector.map(Adaptation::new),
             weigher: parts.weigher,
             listener: parts.listener,
@@ -158,15 +164,15 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         self.sum(|stats| stats.weight)
     }
 
-    /// What the weight never exceeds.
+    /// What the weight never exceeds. [`set_capacity`](Cache::set_capacity) changes it.
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.capacity.load(Ordering::Relaxed)
     }
 
     /// The weight up to which an entry is always stored: a shard's part of the capacity. A heavier one is given
     /// back. Fewer [`shards`](Builder::shards) raise it.
     pub fn max_entry_weight(&self) -> usize {
-        self.capacity / self.shards.len()
+        self.capacity() / self.shards.len()
     }
 
     /// How many parts the cache has.
@@ -289,7 +295,7 @@ where
     /// When this returns, no load of the key that began before stores its value over this one. See
     /// [`Outcome`](crate::Outcome) for when the value is not stored.
     pub fn insert(&self, key: K, value: V) -> Inserted<K, V> {
-        self.store(key, value, None)
+        self.store(key, value, Terms::new())
     }
 
     /// [`insert`](Cache::insert), with a time to live in place of the cache's.
@@ -297,7 +303,7 @@ where
         // Relaxed: who learns of the entry from this thread learns of this as well. Somebody else who looks it up
         // without having read the clock sees it as of the latest time its shard has seen, no earlier than now.
         self.timed.store(true, Ordering::Relaxed);
-        self.store(key, value, Some(time_to_live))
+        self.store(key, value, Some(time_to_live).into())
     }
 
     /// Takes a value out.
@@ -407,6 +413,9 @@ where
             return self.get_and_tidy(contents, hash, key, now);
         };
         let (value, tells) = (found.value.cloned(), found.tells);
+        if value.is_none() && contents.engine.has_more_to_look_at() {
+            return self.get_and_tidy(contents, hash, key, now);
+        }
         drop(contents);
         if tells {
             self.adapt(hash, true);
@@ -457,20 +466,20 @@ where
     }
 
     #[inline]
-    fn store(&self, key: K, value: V, time_to_live: Option<Duration>) -> Inserted<K, V> {
+    fn store(&self, key: K, value: V, terms: Terms) -> Inserted<K, V> {
         if self.listener.is_some() {
-            return self.store_and_tell(key, value, time_to_live);
+            return self.store_and_tell(key, value, terms);
         }
         let mut evicted = Evicted::none();
-        let outcome = self.store_untold(key, value, time_to_live, &mut evicted);
+        let outcome = self.store_untold(key, value, terms, &mut evicted);
         Inserted { outcome, evicted }
     }
 
     #[cold]
     #[inline(never)]
-    fn store_and_tell(&self, key: K, value: V, time_to_live: Option<Duration>) -> Inserted<K, V> {
+    fn store_and_tell(&self, key: K, value: V, terms: Terms) -> Inserted<K, V> {
         let mut gone = self.gone();
-        let outcome = self.store_untold(key, value, time_to_live, &mut gone);
+        let outcome = self.store_untold(key, value, terms, &mut gone);
         let evicted = gone.tell(&outcome);
         Inserted { outcome, evicted }
     }
@@ -480,7 +489,7 @@ where
         &self,
         key: K,
         value: V,
-        time_to_live: Option<Duration>,
+        terms: Terms,
         gone: &mut Evicted<K, V>,
     ) -> Outcome<K, V> {
         let hash = self.hasher.hash_one(&key);
@@ -495,7 +504,7 @@ where
             key,
             value,
             weight,
-            time_to_live,
+            terms,
         };
         let outcome = contents.engine.put(found, fresh, gone);
         drop(contents);
@@ -556,7 +565,7 @@ impl<K, V, S, C> fmt::Debug for Cache<K, V, S, C> {
     /// Takes no lock, so that it can be printed from anywhere.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
-            .field("capacity", &self.capacity)
+            .field("capacity", &self.capacity())
             .field("shards", &self.shards.len())
             .finish_non_exhaustive()
     }

@@ -81,6 +81,7 @@ mod raw;
 mod reentry;
 mod sets;
 mod stats;
+mod terms;
 #[cfg(feature = "std")]
 mod tiered;
 pub mod unsync;
@@ -96,9 +97,10 @@ pub use cache::{Cache, Computed, Decision, Due, Integer, Iter, Refresh, Served};
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub use cluster::{CacheNode, Cluster, ClusterError};
 pub use equivalent::Equivalent;
-pub use insertion::{Cause, Evicted, Eviction, Inserted, IntoEvicted, Outcome};
+pub use insertion::{Cause, Evicted, Eviction, Inserted, IntoEvicted, Outcome, Refusal};
 pub use policy::{ParsePolicyError, Policy};
 pub use stats::Stats;
+pub use terms::Terms;
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub use tiered::{Invalidation, Invalidations, Tiered};

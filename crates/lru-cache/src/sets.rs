@@ -4,6 +4,7 @@ mod extras;
 mod group;
 #[cfg(feature = "std")]
 mod pool;
+mod resize;
 mod walk;
 
 use alloc::boxed::Box;
@@ -25,7 +26,7 @@ use crate::engine::{Fresh, Place, SWEEP_BUDGET};
 #[cfg(feature = "std")]
 use crate::expiry::Standing;
 use crate::expiry::{Expiry, Life, Lifetimes};
-use crate::insertion::{Cause, Evicted, Eviction, Outcome};
+use crate::insertion::{Cause, Evicted, Eviction, Outcome, Refusal};
 use crate::policy::arm::Arm;
 use crate::policy::set::Rules;
 use crate::policy::{SETS_MAX, Spot, spot};
@@ -68,6 +69,8 @@ pub(crate) struct Sets<K, V> {
     limit: usize,
     /// The table doubles before it has more entries.
     grows_at: u32,
+    /// Whether the bound is a weight.
+    is_weighed: bool,
     /// Where to look next for an entry to evict when the set at hand has none to spare.
     hand: u32,
     rest: Box<Rest>,
@@ -145,6 +148,7 @@ impl<K, V> Sets<K, V> {
             weight: 0,
             limit,
             grows_at: 0,
+            is_weighed,
             hand: 0,
             rest: Box::new(Rest {
                 rng: Rng::from_seed(seed),
@@ -186,7 +190,6 @@ impl<K, V> Sets<K, V> {
     }
 
     /// What the callers count.
-    #[cfg(feature = "std")]
     pub(crate) fn counts(&mut self) -> &mut Stats {
         &mut self.rest.counts
     }
@@ -353,13 +356,21 @@ impl<K, V> Sets<K, V> {
         gone: &mut Evicted<K, V>,
     ) -> Outcome<K, V> {
         let found = self.living(found, gone);
-        let life = self.expiry.begin(fresh.time_to_live);
-        if self.limit == 0 || fresh.weight > self.limit || self.expiry.is_over(life) {
+        let life = self.expiry.begin(fresh.terms.lasts());
+        if self.limit == 0 && !self.finds_room()
+            || fresh.weight > self.limit
+            || self.expiry.is_over(life)
+        {
             self.rest.counts.rejections += 1;
             return Outcome::Rejected {
                 key: fresh.key,
                 value: fresh.value,
                 previous: found.map(|place| self.remove(place)),
+                why: if self.expiry.is_over(life) {
+                    Refusal::NoTime
+                } else {
+                    Refusal::TooHeavy
+                },
             };
         }
 
@@ -434,6 +445,7 @@ impl<K, V> Sets<K, V> {
         spot(hash, self.begins_with)
     }
 
+    #[cfg(any(feature = "std", test))]
     fn position(&self, set: usize, at: usize) -> u32 {
         let begun = (set >> self.doublings) as u32;
         begun << 16 | u32::from(self.groups[set].mark(at))
@@ -582,6 +594,16 @@ impl<K, V> Sets<K, V> {
             return false;
         }
         self.len < u32::MAX
+    }
+
+    /// Looks for room where there is none at all, as there may not be after a cache was as small as it can be.
+    #[cold]
+    fn finds_room(&mut self) -> bool {
+        #[cfg(feature = "std")]
+        if let Some(pool) = &self.rest.pool {
+            self.limit += pool.take(1);
+        }
+        self.limit > 0
     }
 
     /// Gives back to the pool what is not needed for now.

@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 use purlin_core::Rng;
 
 use super::arm::{Admission, Arm};
-use crate::raw::{Block, Print, Slot, lanes};
+use crate::raw::{Block, Past, Print, Slot, lanes};
 
 /// A few dozen entries and what a policy knows of them. Where one leaves for good, the last takes its place.
 ///
@@ -255,6 +255,41 @@ impl<E> Set<E> {
         }
         // The past stays behind: a cache that still grows has not missed what it threw out.
         (other, gone)
+    }
+
+    /// Takes in all entries of another set, from its last to its first, each as far up in the order as it was there. What
+    /// either set remembered is forgotten.
+    pub(crate) fn absorb(&mut self, other: &mut Self) {
+        let (mine, its) = (self.len(), other.len());
+        while other.len() > 0 {
+            let at = other.len() - 1;
+            let slot = other.block.slot(at);
+            self.block.tally_mut().in_window += u16::from(other.is_in_window(at));
+            let entry = other.free(at);
+            self.block.push(slot, entry);
+        }
+        // From one end of either to the other, as a zip.
+        let rank = |at: usize| {
+            let (from, to) = if at < mine {
+                (0, mine)
+            } else {
+                (mine, mine + its)
+            };
+            let orders = self.block.orders();
+            let older = (from..to).filter(|&other| orders[other] < orders[at]);
+            ((2 * older.count() + 1) << 16) / (to - from)
+        };
+        let mut ranked: Vec<(usize, usize)> = (0..mine + its).map(|at| (rank(at), at)).collect();
+        ranked.sort_unstable();
+        for (n, (_, at)) in ranked.into_iter().enumerate() {
+            self.block.orders_mut()[at] = n as u16 + 1;
+        }
+        if mine + its > 0 {
+            self.block.make_past(0);
+            let tally = self.block.tally_mut();
+            tally.now = (mine + its) as u16;
+            (tally.past, tally.cursor) = (Past::Nothing, 0);
+        }
     }
 
     /// Decides about the oldest of a window above its share: it is promoted, and then `None`; or somebody leaves.
@@ -599,6 +634,40 @@ mod tests {
                 assert_ne!(victim, kept);
                 set.free(victim);
                 set.check();
+            }
+        }
+    }
+
+    #[test]
+    fn a_set_that_takes_another_in_keeps_both_orders() {
+        for (mine, its) in [(20, 20), (30, 3), (0, 5), (5, 0), (0, 0)] {
+            let (mut set, mut other) = (Set::new(), Set::new());
+            for hash in 0..mine {
+                set.add(print(hash), hash, Segment::Window, &rules(Arm::LRU));
+            }
+            for hash in 0..its {
+                other.add(
+                    print(100 + hash),
+                    100 + hash,
+                    Segment::Main,
+                    &rules(Arm::LRU),
+                );
+            }
+            set.haunt(print(999), 1, 32);
+            set.absorb(&mut other);
+            set.check();
+            assert_eq!((set.len() as u32, other.len()), (mine + its, 0));
+            let mut by_order: Vec<usize> = (0..set.len()).collect();
+            by_order.sort_unstable_by_key(|&at| set.block.orders()[at]);
+            let hashes: Vec<u32> = by_order.iter().map(|&at| *set.entry(at)).collect();
+            let (first, second): (Vec<u32>, Vec<u32>) = hashes.iter().partition(|&&h| h < 100);
+            assert!(first.is_sorted() && second.is_sorted());
+            if mine == its && mine > 0 {
+                assert_eq!(
+                    hashes[..2].iter().filter(|&&h| h < 100).count(),
+                    1,
+                    "as a zip"
+                );
             }
         }
     }

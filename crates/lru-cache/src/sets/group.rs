@@ -1,4 +1,5 @@
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 #[cfg(feature = "std")]
 use core::time::Duration;
 
@@ -80,6 +81,7 @@ impl<K, V> Group<K, V> {
         Some(Got::Value(self.value(at)))
     }
 
+    #[cfg(any(feature = "std", test))]
     pub(super) fn mark(&self, at: usize) -> u16 {
         self.set.print(at).mark
     }
@@ -251,6 +253,23 @@ impl<K, V> Group<K, V> {
             Box::new(theirs)
         });
         Group { set, extras }
+    }
+
+    /// Takes in all entries of another group.
+    pub(super) fn absorb(&mut self, mut other: Self, now: Tick) {
+        let extras = (0..other.len()).rev().map(|at| other.extra(at));
+        let extras: Vec<Extra> = extras.collect();
+        let before = self.len();
+        self.set.absorb(&mut other.set);
+        for (n, extra) in extras.into_iter().enumerate() {
+            // Before those that follow are counted, though they are in the set already.
+            if self.extras.is_none() && extra != Extra::PLAIN {
+                self.extras = Some(Box::new(Extras::new(now)));
+            }
+            if let Some(extras) = &mut self.extras {
+                extras.push(before + n + 1, extra, now);
+            }
+        }
     }
 
     #[inline]
