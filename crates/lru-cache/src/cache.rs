@@ -1,11 +1,13 @@
 //! The cache that threads and tasks share.
 
 mod adaptation;
+mod answer;
 mod compute;
 mod count;
 mod iter;
 mod lead;
 mod load;
+mod many;
 mod refresh;
 mod room;
 mod shard;
@@ -23,6 +25,7 @@ use purlin_core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use purlin_core::{Clock, MapHasher, SystemClock, Tick};
 
 use self::adaptation::Adaptation;
+pub use self::answer::{Answer, Negative};
 pub use self::compute::{Computed, Decision};
 pub use self::count::Integer;
 pub use self::iter::Iter;
@@ -31,11 +34,11 @@ use self::shard::{Locked, Shard};
 use crate::builder::{Builder, Unlimited, Weigher};
 use crate::engine::{Engine, Fresh};
 use crate::expiry::Lifetimes;
-use crate::insertion::{Cause, Evicted, Inserted, Outcome};
+use crate::insertion::{Cause, Evicted, Eviction, Inserted, Outcome};
 use crate::listener::{Gone, Listener, Told};
 use crate::policy::Policy;
 use crate::policy::selector::Selector;
-use crate::sets::Pool;
+use crate::sets::{Exchange, Pool};
 use crate::stats::Stats;
 use crate::terms::Terms;
 
@@ -151,7 +154,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     /// How many entries there are, with those whose time has come but that no call has met yet. The shards are
     /// asked one after the other.
     pub fn len(&self) -> usize {
-        self.sum(|stats| stats.entries)
+        self.stats().entries
     }
 
     /// Whether [`len`](Cache::len) is zero.
@@ -161,7 +164,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
 
     /// The weight of the entries; their number, if they are bounded by that.
     pub fn weight(&self) -> usize {
-        self.sum(|stats| stats.weight)
+        self.stats().weight
     }
 
     /// What the weight never exceeds. [`set_capacity`](Cache::set_capacity) changes it.
@@ -186,6 +189,11 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         for shard in &self.shards {
             sum += shard.lock().engine.stats();
         }
+        // A shard may have given its room to another between the looks at the two, and what was in it then counts twice.
+        sum.weight = sum.weight.min(self.capacity());
+        if self.weigher.is_none() {
+            sum.entries = sum.entries.min(self.capacity());
+        }
         sum
     }
 
@@ -206,13 +214,6 @@ impl<K, V, S, C> Cache<K, V, S, C> {
                 told.end();
             }
         }
-    }
-
-    fn sum(&self, what: impl Fn(Stats) -> usize) -> usize {
-        self.shards
-            .iter()
-            .map(|shard| what(shard.lock().engine.stats()))
-            .sum()
     }
 
     /// Lets the policy learn from a request. To be called without a lock.
@@ -407,7 +408,15 @@ where
         Q: Equivalent<K> + ?Sized,
         V: Clone,
     {
-        let now = self.now();
+        self.get_at(hash, key, self.now())
+    }
+
+    #[inline]
+    fn get_at<Q>(&self, hash: u64, key: &Q, now: Tick) -> Option<V>
+    where
+        Q: Equivalent<K> + ?Sized,
+        V: Clone,
+    {
         let mut contents = self.shard(hash).lock();
         let Some(found) = contents.engine.get_at_once(hash, key, now) else {
             return self.get_and_tidy(contents, hash, key, now);
@@ -470,8 +479,16 @@ where
         if self.listener.is_some() {
             return self.store_and_tell(key, value, terms);
         }
+        let hash = self.hasher.hash_one(&key);
         let mut evicted = Evicted::none();
-        let outcome = self.store_untold(key, value, terms, &mut evicted);
+        let outcome = if self.is_plain(terms) {
+            match self.store_plain(hash, key, value, &mut evicted) {
+                Ok(outcome) => outcome,
+                Err((key, value)) => self.store_hashed(hash, key, value, terms, &mut evicted),
+            }
+        } else {
+            self.store_hashed(hash, key, value, terms, &mut evicted)
+        };
         Inserted { outcome, evicted }
     }
 
@@ -479,20 +496,59 @@ where
     #[inline(never)]
     fn store_and_tell(&self, key: K, value: V, terms: Terms) -> Inserted<K, V> {
         let mut gone = self.gone();
-        let outcome = self.store_untold(key, value, terms, &mut gone);
+        let hash = self.hasher.hash_one(&key);
+        let outcome = self.store_hashed(hash, key, value, terms, &mut gone);
         let evicted = gone.tell(&outcome);
         Inserted { outcome, evicted }
     }
 
+    /// Whether what is stored weighs one, lives for ever, and is like others.
     #[inline]
-    fn store_untold(
+    fn is_plain(&self, terms: Terms) -> bool {
+        let timed = self.timed.load(Ordering::Relaxed);
+        !timed && terms == Terms::new() && self.weigher.is_none()
+    }
+
+    /// Stores a plain entry in one go, where nothing is in the way.
+    #[inline]
+    fn store_plain(
         &self,
+        hash: u64,
+        key: K,
+        value: V,
+        evicted: &mut Evicted<K, V>,
+    ) -> Result<Outcome<K, V>, (K, V)> {
+        let mut contents = self.shard(hash).lock();
+        if !contents.is_quiet() {
+            drop(contents);
+            return Err((key, value));
+        }
+        let stored = contents.engine.put_at_once(hash, key, value);
+        drop(contents);
+        let outcome = match stored? {
+            Exchange::Added => Outcome::New,
+            Exchange::Replaced(key, value) => Outcome::Replaced { key, value },
+            Exchange::InPlaceOf(key, value) => {
+                evicted.push(Eviction {
+                    key,
+                    value,
+                    cause: Cause::Capacity,
+                });
+                Outcome::New
+            }
+        };
+        self.adapt(hash, matches!(outcome, Outcome::Replaced { .. }));
+        Ok(outcome)
+    }
+
+    fn store_hashed(
+        &self,
+        hash: u64,
         key: K,
         value: V,
         terms: Terms,
         gone: &mut Evicted<K, V>,
     ) -> Outcome<K, V> {
-        let hash = self.hasher.hash_one(&key);
         let weight = self.weigh(&key, &value);
         let now = self.now();
         let mut contents = self.shard(hash).lock();
@@ -520,10 +576,15 @@ where
     #[inline]
     fn now(&self) -> Tick {
         if self.timed.load(Ordering::Relaxed) {
-            self.clock.coarse()
+            self.clock_time()
         } else {
             Tick::ZERO
         }
+    }
+
+    #[inline(never)]
+    fn clock_time(&self) -> Tick {
+        self.clock.coarse()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::lru::{self, Lru};
 use crate::policy::Policy;
 use crate::policy::arm::Arm;
 #[cfg(feature = "std")]
-use crate::sets::Pool;
+use crate::sets::{Exchange, Pool};
 use crate::stats::Stats;
 use crate::terms::Terms;
 
@@ -58,7 +58,7 @@ pub(crate) struct Fresh<K, V> {
 
 /// An entry on its way from one place to another.
 #[derive(Debug)]
-pub(crate) struct Stored<K, V> {
+pub(crate) struct Moving<K, V> {
     pub(crate) key: K,
     pub(crate) value: V,
     pub(crate) weight: usize,
@@ -208,6 +208,26 @@ impl<K, V> Engine<K, V> {
             self.machine.uncount_miss();
         }
         has
+    }
+
+    /// Stores an entry that weighs one and lives for ever as [`put`](Engine::put) does, and in one go, where nothing is in
+    /// the way; otherwise it is given back, and nothing has changed. Only the keys' `Eq` can panic, and before anything
+    /// has changed.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn put_at_once(
+        &mut self,
+        hash: u64,
+        key: K,
+        value: V,
+    ) -> Result<Exchange<K, V>, (K, V)>
+    where
+        K: Eq,
+    {
+        if self.pins.is_some() {
+            return Err((key, value));
+        }
+        self.machine.put_at_once(hash, key, value)
     }
 
     /// The place of a key's entry. It changes nothing.

@@ -45,6 +45,10 @@ impl<K, V> Flights<K, V> {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.listed.is_empty()
+    }
+
     /// The flight of a key.
     pub(crate) fn find<Q>(&self, hash: u64, key: &Q) -> Option<&Arc<Flight<K, V>>>
     where

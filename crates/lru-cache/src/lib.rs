@@ -8,7 +8,7 @@
 //!
 //! Entries stand in sets of a few dozen, chosen by hash, and each set decides for itself who stays: newcomers are on
 //! probation in a window, and get into the main part by hits, by frequency or by early reuse. Which of these, and how
-//! large the window is, differs by load, so a sample of the keys also runs through seven small caches without
+//! large the window is, differs by load, so a sample of the keys also runs through eight small caches without
 //! values, one for each way to choose, and the cache goes the way of the one that is ahead by more than chance.
 //! Or it goes by one [`Policy`] that the caller names; with [`Policy::Lru`], exact least recently used, the entries
 //! stand in one list a shard and not in sets, and anybody can say what it holds.
@@ -79,6 +79,8 @@ mod policy;
 mod raw;
 #[cfg(feature = "std")]
 mod reentry;
+#[cfg(all(doctest, feature = "std"))]
+mod regressions;
 mod sets;
 mod stats;
 mod terms;
@@ -92,7 +94,7 @@ pub use backing::{Backing, FlushError, Full, Through, WriteBehind};
 pub use builder::{Builder, ByEntries, ByWeight, Limit, Unlimited};
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
-pub use cache::{Cache, Computed, Decision, Due, Integer, Iter, Refresh, Served};
+pub use cache::{Answer, Cache, Computed, Decision, Due, Integer, Iter, Negative, Refresh, Served};
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub use cluster::{CacheNode, Cluster, ClusterError};

@@ -16,7 +16,7 @@ use self::slots::{Recency, Slots};
 use self::timers::Timers;
 #[cfg(feature = "std")]
 use crate::engine::Kind;
-use crate::engine::{Fresh, SWEEP_BUDGET, Stored};
+use crate::engine::{Fresh, Moving, SWEEP_BUDGET};
 #[cfg(feature = "std")]
 use crate::expiry::Standing;
 use crate::expiry::{Expiry, Life, Lifetimes};
@@ -244,7 +244,7 @@ impl<K, V> Lru<K, V> {
         &mut self,
         found: Option<u32>,
         gone: &mut Evicted<K, V>,
-    ) -> Option<Stored<K, V>> {
+    ) -> Option<Moving<K, V>> {
         let at = self.living(found, gone)?;
         let Entry {
             key,
@@ -253,7 +253,7 @@ impl<K, V> Lru<K, V> {
             life,
             ..
         } = self.unlist(at);
-        Some(Stored {
+        Some(Moving {
             key,
             value,
             weight,
@@ -262,8 +262,8 @@ impl<K, V> Lru<K, V> {
     }
 
     /// Stores what was taken out elsewhere, as the newest, and without counting it.
-    pub(crate) fn adopt(&mut self, hash: u64, stored: Stored<K, V>, gone: &mut Evicted<K, V>) {
-        let Stored {
+    pub(crate) fn adopt(&mut self, hash: u64, stored: Moving<K, V>, gone: &mut Evicted<K, V>) {
+        let Moving {
             key,
             value,
             weight,

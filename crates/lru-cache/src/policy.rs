@@ -16,6 +16,7 @@ use self::arm::Arm;
 use crate::raw::Print;
 
 pub(crate) mod arm;
+mod order;
 mod past;
 pub(crate) mod selector;
 pub(crate) mod set;

@@ -91,6 +91,17 @@ struct Rest {
     counts: Stats,
 }
 
+/// What became of an entry that was stored.
+#[cfg(feature = "std")]
+pub(crate) enum Exchange<K, V> {
+    /// There was room.
+    Added,
+    /// It is in place of this entry of the same key.
+    Replaced(K, V),
+    /// This one had to leave for it.
+    InPlaceOf(K, V),
+}
+
 /// Up to so many entries a cache is one set.
 const ONE_SET: usize = 1024;
 /// Entries of a set on the average, when the cache is full.
@@ -348,6 +359,69 @@ impl<K, V> Sets<K, V> {
         Some(value)
     }
 
+    /// Stores an entry that weighs one and lives for ever, as [`put`](Self::put) does and in one go, where nothing is in
+    /// the way; otherwise it is given back, and nothing has changed. Only the keys' `Eq` can panic, and before anything
+    /// has changed.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn put_at_once(
+        &mut self,
+        hash: u64,
+        key: K,
+        value: V,
+    ) -> Result<Exchange<K, V>, (K, V)>
+    where
+        K: Eq,
+    {
+        let spot = self.spot(hash);
+        let set = spot.set(self.doublings);
+        let (len, n_groups) = (self.len as usize, self.groups.len());
+        let Some(group) = self.groups.get_mut(set) else {
+            return Err((key, value));
+        };
+        group.prefetch();
+        if let Some(at) = group.find(spot.print, &key) {
+            if !group.is_plain() {
+                return Err((key, value));
+            }
+            self.insertions += 1;
+            group.hit(at, &self.rules, &self.expiry);
+            let before = group.renew(at, (key, value), Extra::PLAIN, Tick::ZERO);
+            return Ok(Exchange::Replaced(before.key, before.value));
+        }
+        let own = group.len();
+        if !group.is_plain() || own >= GROUP_MAX {
+            return Err((key, value));
+        }
+        if self.limit > self.weight {
+            if self.len >= self.grows_at {
+                return Err((key, value));
+            }
+            group.add(
+                spot.print,
+                (key, value),
+                Extra::PLAIN,
+                &self.rules,
+                Tick::ZERO,
+            );
+            self.insertions += 1;
+            self.len += 1;
+            self.weight += 1;
+            return Ok(Exchange::Added);
+        }
+        let pool = self.rest.pool.as_ref();
+        // The second as in `can_spare`.
+        if pool.is_some_and(|pool| !pool.is_empty()) || own < 2 || 2 * own * n_groups <= len {
+            return Err((key, value));
+        }
+        self.insertions += 1;
+        self.evictions += 1;
+        self.has_evicted = true;
+        let rng = &mut self.rest.rng;
+        let (key, value) = group.exchange_plain(spot.print, (key, value), &self.rules, rng);
+        Ok(Exchange::InPlaceOf(key, value))
+    }
+
     #[inline]
     pub(crate) fn put(
         &mut self,
@@ -490,22 +564,21 @@ impl<K, V> Sets<K, V> {
         let set = spot.set(self.doublings);
         let group = &mut self.groups[set];
         group.prefetch();
-        let segment = group.expect(spot.print, &self.rules);
         let weight = fresh.weight;
         let entry = (fresh.key, fresh.value);
         let extra = Extra { weight, life };
         let now = self.expiry.latest();
         let at = if self.has_room(weight) && self.groups[set].len() < GROUP_MAX {
-            self.groups[set].add(spot.print, entry, extra, segment, &self.rules, now)
+            self.groups[set].add(spot.print, entry, extra, &self.rules, now)
         } else if self.can_spare(set) || self.groups[set].len() >= GROUP_MAX {
             let group = &mut self.groups[set];
-            let at = group.victim(Some(segment), None, &self.rules, &mut self.rest.rng);
-            let left = group.replace(at, spot.print, entry, extra, segment, now);
+            let rng = &mut self.rest.rng;
+            let (at, left) = group.exchange(spot.print, entry, extra, &self.rules, rng, now);
             self.report(left, gone);
             self.make_room(weight, set, at, gone)
         } else {
             self.make_room(weight, set, usize::MAX, gone);
-            self.groups[set].add(spot.print, entry, extra, segment, &self.rules, now)
+            self.groups[set].add(spot.print, entry, extra, &self.rules, now)
         };
         self.len += 1;
         self.weight += weight;
@@ -556,8 +629,7 @@ impl<K, V> Sets<K, V> {
         let group = &mut self.groups[donor];
         let last = group.len() - 1;
         let keep = (donor == set && kept <= last).then_some(kept);
-        let victim = group.victim(None, keep, &self.rules, &mut self.rest.rng);
-        let left = group.take(victim);
+        let (victim, left) = group.expel(keep, &self.rules, &mut self.rest.rng);
         self.report(left, gone);
         if keep == Some(last) { victim } else { kept }
     }

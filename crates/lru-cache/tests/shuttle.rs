@@ -314,3 +314,74 @@ fn one_load_where_some_take_what_is_stale_and_some_wait() {
         schedules(),
     );
 }
+
+/// Batches that share keys, in opposite orders, and a single load.
+#[test]
+fn regress_c03_one_load_a_key_for_batches_that_share_some() {
+    shuttle::check_random(
+        || {
+            let cache = cache();
+            let loads = Arc::new([const { AtomicU64::new(0) }; 4]);
+            let callers: Vec<_> = (0..3)
+                .map(|number| {
+                    let (cache, loads) = (cache.clone(), loads.clone());
+                    thread::spawn(move || {
+                        let load = |keys: &[&u64]| {
+                            thread::yield_now();
+                            let load = |key: &&u64| {
+                                loads[**key as usize].fetch_add(1, Ordering::SeqCst);
+                                (**key, **key)
+                            };
+                            keys.iter().map(load).collect::<Vec<_>>()
+                        };
+                        match number {
+                            0 => {
+                                let found = cache.get_or_load_many(&[1, 2], load);
+                                assert_eq!(found, [Some(1), Some(2)]);
+                            }
+                            1 => {
+                                let load = async |keys: Vec<&u64>| load(&keys);
+                                let found = cache.get_or_load_many_async(&[2, 3, 1], load);
+                                assert_eq!(future::block_on(found), [Some(2), Some(3), Some(1)]);
+                            }
+                            _ => assert_eq!(cache.get_or_load(&2, |key| load(&[key])[0].1), 2),
+                        }
+                    })
+                })
+                .collect();
+            for caller in callers {
+                caller.join().unwrap();
+            }
+            for key in 1..4 {
+                assert_eq!(loads[key].load(Ordering::SeqCst), 1, "{key}");
+            }
+        },
+        schedules(),
+    );
+}
+
+/// Two batches of which one goes away, as one that loads or one that waits: the other is answered.
+#[test]
+fn regress_c05_a_dropped_batch_leaves_nobody_waiting() {
+    shuttle::check_random(
+        || {
+            let cache = cache();
+            let leaver = thread::spawn({
+                let cache = cache.clone();
+                move || {
+                    let load = |_| async {
+                        future::yield_now().await;
+                        [(1, 1), (2, 2)]
+                    };
+                    let mut leaving = pin!(cache.get_or_load_many_async(&[1, 2], load));
+                    let mut cx = Context::from_waker(Waker::noop());
+                    let _ = leaving.as_mut().poll(&mut cx);
+                }
+            });
+            let load = |_: &[&u64]| [(1, 1), (2, 2)];
+            assert_eq!(cache.get_or_load_many(&[2, 1], load), [Some(2), Some(1)]);
+            leaver.join().unwrap();
+        },
+        schedules(),
+    );
+}

@@ -42,6 +42,13 @@ enum Stage {
     Over,
 }
 
+/// What the end of a load without a value counts as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counts {
+    Failure,
+    Nothing,
+}
+
 /// What a load gives.
 pub(super) struct Loaded<V> {
     pub(super) value: V,
@@ -139,18 +146,7 @@ where
         P: ErrorPolicy<E>,
     {
         match loaded {
-            Ok(Loaded {
-                value,
-                time_to_live,
-            }) => {
-                self.store(key.to_owned(), value.clone(), time_to_live);
-                // Nobody boards any more, so there are only fewer who wait from here on.
-                if self.flight.has_waiting() {
-                    self.flight.land(Landing::Loaded(value.clone()));
-                }
-                self.stage = Stage::Over;
-                Ok(value)
-            }
+            Ok(loaded) => Ok(self.land(key.to_owned(), loaded)),
             Err(error) => {
                 if let Some(shared) = P::share(&error) {
                     self.fail(Landing::Failed(shared));
@@ -158,6 +154,34 @@ where
                 Err(error)
             }
         }
+    }
+
+    /// Ends the load with a value, as [`finish`](Lead::finish) does.
+    pub(super) fn land(mut self, key: K, loaded: Loaded<V>) -> V
+    where
+        V: Clone,
+    {
+        let Loaded {
+            value,
+            time_to_live,
+        } = loaded;
+        self.store(key, value.clone(), time_to_live);
+        // Nobody boards any more, so there are only fewer who wait from here on.
+        if self.flight.has_waiting() {
+            self.flight.land(Landing::Loaded(value.clone()));
+        }
+        self.stage = Stage::Over;
+        value
+    }
+
+    /// Ends the load with a value for those who wait, which is not stored because it tells of a failure.
+    pub(super) fn give_unkept(mut self, value: V) {
+        self.fail(Landing::Loaded(value));
+    }
+
+    /// Ends the load without a value, which is no failure.
+    pub(super) fn give_none(mut self, landing: Landing<V>) {
+        self.end(landing, Counts::Nothing);
     }
 
     fn store(&self, key: K, value: V, time_to_live: Option<Duration>) {
@@ -191,12 +215,22 @@ where
         }
     }
 
-    /// Ends the load without a value, unless another pilot has followed, whose load it is now.
+    /// Ends the load without a value to store.
     pub(super) fn fail(&mut self, landing: Landing<V>) {
-        let was_begun = self.stage == Stage::Begun;
+        let counts = match self.stage {
+            Stage::Begun => Counts::Failure,
+            Stage::Announced | Stage::Over => Counts::Nothing,
+        };
+        self.end(landing, counts);
+    }
+
+    /// Ends the load, unless another pilot has followed, whose load it is now.
+    fn end(&mut self, landing: Landing<V>, counts: Counts) {
         self.stage = Stage::Over;
         let mut contents = self.cache.shard(self.hash).lock();
-        contents.engine.counts().load_failures += u64::from(was_begun);
+        if counts == Counts::Failure {
+            contents.engine.counts().load_failures += 1;
+        }
         let is_ours = self.flight.is_flown_by(self.pilot);
         if is_ours {
             contents.flights.unlist(self.hash, &self.flight);

@@ -284,12 +284,17 @@ where
     lead: Lead<'a, K, V, S, C>,
 }
 
-impl<K, V, S, C> Refresh<'_, K, V, S, C>
+impl<'a, K, V, S, C> Refresh<'a, K, V, S, C>
 where
     K: Hash + Eq,
     S: BuildHasher,
     C: Clock,
 {
+    /// See [`Lead::begin`].
+    pub(super) fn begin(self) -> Option<Lead<'a, K, V, S, C>> {
+        self.lead.begin()
+    }
+
     /// The key whose value is due.
     pub fn key(&self) -> &K {
         self.lead.key()
@@ -419,7 +424,7 @@ where
         self,
         load: impl FnOnce(&K) -> Result<Loaded<V>, E>,
     ) -> Result<Option<V>, E> {
-        let Some(lead) = self.lead.begin() else {
+        let Some(lead) = self.begin() else {
             return Ok(None);
         };
         let loaded = lead.run(|| load(lead.key()));
@@ -432,7 +437,7 @@ where
         load: impl Future<Output = Result<Loaded<V>, E>>,
     ) -> Result<Option<V>, E> {
         let mut loading = pin!(load);
-        let Some(lead) = self.lead.begin() else {
+        let Some(lead) = self.begin() else {
             return Ok(None);
         };
         let loaded = poll_fn(|cx| lead.run(|| loading.as_mut().poll(cx))).await;

@@ -38,7 +38,13 @@ impl<K, V> Contents<K, V> {
         self.watches.written(key);
     }
 
-    /// The same for all keys.
+    /// Whether nobody loads or watches a key.
+    #[inline]
+    pub(super) fn is_quiet(&self) -> bool {
+        self.flights.is_empty() && self.watches.is_empty()
+    }
+
+    /// The same as [`overtake`](Self::overtake) for all keys.
     pub(super) fn overtake_all(&mut self) {
         self.flights.overtake_all();
         self.watches.all_written();

@@ -3,7 +3,7 @@ use alloc::boxed::Box;
 use equivalent::Equivalent;
 use purlin_core::Tick;
 
-use super::{Fresh, Place, Stored};
+use super::{Fresh, Moving, Place};
 #[cfg(feature = "std")]
 use super::{Glance, Kind};
 use crate::expiry::Lifetimes;
@@ -13,9 +13,9 @@ use crate::insertion::{Evicted, Outcome};
 use crate::lru::{self, Lru};
 use crate::policy::Policy;
 use crate::policy::arm::Arm;
-#[cfg(feature = "std")]
-use crate::sets::Pool;
 use crate::sets::{self, Sets};
+#[cfg(feature = "std")]
+use crate::sets::{Exchange, Pool};
 use crate::stats::Stats;
 
 /// The two state machines a cache can be, under one face: exact order in a list, or sets under a policy.
@@ -101,6 +101,23 @@ impl<K, V> Machine<K, V> {
         either!(self, it => it.sweep(budget, gone))
     }
 
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn put_at_once(
+        &mut self,
+        hash: u64,
+        key: K,
+        value: V,
+    ) -> Result<Exchange<K, V>, (K, V)>
+    where
+        K: Eq,
+    {
+        match self {
+            Machine::Sets(sets) => sets.put_at_once(hash, key, value),
+            Machine::Exact(_) => Err((key, value)),
+        }
+    }
+
     /// Takes a look-up back that was counted as a miss.
     #[cfg(feature = "std")]
     pub(crate) fn uncount_miss(&mut self) {
@@ -141,7 +158,7 @@ impl<K, V> Machine<K, V> {
         &mut self,
         found: Option<Place>,
         gone: &mut Evicted<K, V>,
-    ) -> Option<Stored<K, V>> {
+    ) -> Option<Moving<K, V>> {
         match self {
             Machine::Exact(lru) => lru.extract(found.map(|place| place.at), gone),
             Machine::Sets(sets) => sets.extract(found, gone),
@@ -149,7 +166,7 @@ impl<K, V> Machine<K, V> {
     }
 
     /// Stores what was taken out elsewhere, as new, and without counting it. There must be room.
-    pub(crate) fn adopt(&mut self, hash: u64, stored: Stored<K, V>, gone: &mut Evicted<K, V>) {
+    pub(crate) fn adopt(&mut self, hash: u64, stored: Moving<K, V>, gone: &mut Evicted<K, V>) {
         either!(self, it => it.adopt(hash, stored, gone));
     }
 

@@ -49,12 +49,10 @@ impl Shadow {
             set.hit(at, &self.rules);
             return true;
         }
-        let segment = set.expect(print, &self.rules);
         if set.len() < ways {
-            set.add(print, (), segment, &self.rules);
+            set.add(print, (), &self.rules);
         } else {
-            let victim = set.victim(Some(segment), None, &self.rules, &mut self.rng);
-            set.replace(victim, print, (), segment);
+            set.exchange(print, (), &self.rules, &mut self.rng);
         }
         false
     }

@@ -41,12 +41,10 @@ impl Sample {
         match found {
             Some(at) => set.hit(at, &rules),
             None => {
-                let segment = set.expect(spot.print, &rules);
                 if set.len() < self.ways {
-                    set.add(spot.print, (), segment, &rules);
+                    set.add(spot.print, (), &rules);
                 } else {
-                    let victim = set.victim(Some(segment), None, &rules, &mut self.rng);
-                    set.replace(victim, spot.print, (), segment);
+                    set.exchange(spot.print, (), &rules, &mut self.rng);
                 }
             }
         }

@@ -1,4 +1,3 @@
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 #[cfg(feature = "std")]
 use core::time::Duration;
@@ -10,15 +9,13 @@ use super::extras::{Extra, Extras};
 use crate::expiry::Expiry;
 #[cfg(feature = "std")]
 use crate::expiry::Standing;
-use crate::policy::set::{Rules, Segment, Set};
+use crate::policy::set::{Rules, Set};
 use crate::raw::Print;
 
-/// A set with the weights and lives of its entries.
+/// A set with the weights and lives of its entries beside it, which are there once one is other than plain.
 #[derive(Debug)]
 pub(super) struct Group<K, V> {
-    set: Set<(K, V)>,
-    /// None as long as all entries are plain.
-    extras: Option<Box<Extras>>,
+    set: Set<(K, V), Extras>,
 }
 
 /// An entry that was found.
@@ -39,10 +36,7 @@ pub(super) struct Left<K, V> {
 
 impl<K, V> Group<K, V> {
     pub(super) const fn new() -> Self {
-        Group {
-            set: Set::new(),
-            extras: None,
-        }
+        Group { set: Set::new() }
     }
 
     #[inline]
@@ -72,7 +66,7 @@ impl<K, V> Group<K, V> {
         Q: Equivalent<K> + ?Sized,
     {
         let at = self.find(print, key)?;
-        if let Some(extras) = &mut self.extras {
+        if let Some(extras) = self.set.side_mut() {
             if !extras.is_used_in_time(at, expiry) {
                 return Some(Got::Over);
             }
@@ -99,25 +93,25 @@ impl<K, V> Group<K, V> {
     pub(super) fn living(&self, at: usize, expiry: &Expiry, now: Tick) -> Option<(&K, &V)> {
         let (key, value) = self.set.entry(at);
         let is_over = |extras: &Extras| expiry.is_over_at(extras.life(at), now);
-        (!self.extras.as_deref().is_some_and(is_over)).then_some((key, value))
+        (!self.set.side().is_some_and(is_over)).then_some((key, value))
     }
 
     #[inline]
     pub(super) fn is_over(&self, at: usize, expiry: &Expiry) -> bool {
         let is_over = |extras: &Extras| expiry.is_over(extras.life(at));
-        self.extras.as_deref().is_some_and(is_over)
+        self.set.side().is_some_and(is_over)
     }
 
     /// Whether an entry is over for so long that it is to leave.
     pub(super) fn is_spent(&self, at: usize, expiry: &Expiry) -> bool {
         let is_spent = |extras: &Extras| expiry.is_spent(extras.life(at));
-        self.extras.as_deref().is_some_and(is_spent)
+        self.set.side().is_some_and(is_spent)
     }
 
     #[cfg(feature = "std")]
     pub(super) fn standing(&self, at: usize, expiry: &Expiry) -> Option<Standing> {
         let endless = Some(Standing::Left(Duration::MAX));
-        let extras = self.extras.as_deref();
+        let extras = self.set.side();
         extras.map_or(endless, |extras| expiry.standing(extras.life(at)))
     }
 
@@ -126,27 +120,27 @@ impl<K, V> Group<K, V> {
     pub(super) fn unspent(&self, at: usize, expiry: &Expiry, now: Tick) -> Option<(&K, &V)> {
         let (key, value) = self.set.entry(at);
         let is_spent = |extras: &Extras| expiry.is_spent_at(extras.life(at), now);
-        (!self.extras.as_deref().is_some_and(is_spent)).then_some((key, value))
+        (!self.set.side().is_some_and(is_spent)).then_some((key, value))
     }
 
     /// Takes note of a use.
     #[inline]
     pub(super) fn hit(&mut self, at: usize, rules: &Rules, expiry: &Expiry) {
         self.set.hit(at, rules);
-        if let Some(extras) = &mut self.extras {
+        if let Some(extras) = self.set.side_mut() {
             extras.used(at, expiry);
         }
     }
 
     #[inline]
     pub(super) fn extra(&self, at: usize) -> Extra {
-        let extras = self.extras.as_deref();
+        let extras = self.set.side();
         extras.map_or(Extra::PLAIN, |extras| extras.get(at))
     }
 
     /// When the first of the entries is over.
     pub(super) fn earliest(&self) -> Tick {
-        let extras = self.extras.as_deref();
+        let extras = self.set.side();
         extras.map_or(Tick::MAX, |extras| extras.earliest(self.len()))
     }
 
@@ -156,23 +150,16 @@ impl<K, V> Group<K, V> {
         self.set.prefetch();
     }
 
-    /// See [`Set::expect`].
-    #[inline]
-    pub(super) fn expect(&mut self, print: Print, rules: &Rules) -> Segment {
-        self.set.expect(print, rules)
-    }
-
-    /// Adds the entry that was expected.
+    /// Adds an entry that is not there.
     pub(super) fn add(
         &mut self,
         print: Print,
         entry: (K, V),
         extra: Extra,
-        segment: Segment,
         rules: &Rules,
         now: Tick,
     ) -> usize {
-        let at = self.set.add(print, entry, segment, rules);
+        let at = self.set.add(print, entry, rules);
         let len = self.len();
         if let Some(extras) = self.extras_for(extra, now) {
             extras.push(len, extra, now);
@@ -180,20 +167,41 @@ impl<K, V> Group<K, V> {
         at
     }
 
-    /// Puts the entry that was expected in the place of a victim.
+    /// Puts an entry that is not there in the place of the one that is worth least.
     #[inline]
-    pub(super) fn replace(
+    pub(super) fn exchange(
         &mut self,
-        at: usize,
         print: Print,
         entry: (K, V),
         extra: Extra,
-        segment: Segment,
+        rules: &Rules,
+        rng: &mut Rng,
         now: Tick,
-    ) -> Left<K, V> {
+    ) -> (usize, Left<K, V>) {
+        let (at, (key, value)) = self.set.exchange(print, entry, rules, rng);
         let extra = self.swap_extra(at, extra, now);
-        let (key, value) = self.set.replace(at, print, entry, segment);
-        Left { key, value, extra }
+        (at, Left { key, value, extra })
+    }
+
+    /// [`exchange`](Self::exchange), where all entries are plain.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(super) fn exchange_plain(
+        &mut self,
+        print: Print,
+        entry: (K, V),
+        rules: &Rules,
+        rng: &mut Rng,
+    ) -> (K, V) {
+        debug_assert!(self.is_plain());
+        self.set.exchange(print, entry, rules, rng).1
+    }
+
+    /// Whether all entries weigh one and live for ever.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.set.side().is_none()
     }
 
     /// Puts an entry in place of an older one of the same key.
@@ -209,16 +217,15 @@ impl<K, V> Group<K, V> {
         Left { key, value, extra }
     }
 
-    /// Chooses who is to leave. See [`Set::victim`].
-    #[inline]
-    pub(super) fn victim(
+    /// Takes the entry out that is worth least, beside `kept`. See [`Set::expel`].
+    pub(super) fn expel(
         &mut self,
-        coming: Option<Segment>,
         kept: Option<usize>,
         rules: &Rules,
         rng: &mut Rng,
-    ) -> usize {
-        self.set.victim(coming, kept, rules, rng)
+    ) -> (usize, Left<K, V>) {
+        let at = self.set.choose(kept, rules, rng);
+        (at, self.take(at))
     }
 
     /// See [`Set::worst`].
@@ -230,7 +237,7 @@ impl<K, V> Group<K, V> {
     pub(super) fn take(&mut self, at: usize) -> Left<K, V> {
         let extra = self.extra(at);
         let len = self.len();
-        if let Some(extras) = &mut self.extras {
+        if let Some(extras) = self.set.side_mut() {
             extras.swap_remove(len, at);
         }
         let (key, value) = self.set.free(at);
@@ -240,8 +247,8 @@ impl<K, V> Group<K, V> {
     /// Moves the entries of which `goes` is true to another group.
     pub(super) fn split(&mut self, goes: impl Fn(Print) -> bool, now: Tick) -> Self {
         let mut len = self.len();
-        let (set, gone) = self.set.split(goes);
-        let extras = self.extras.as_mut().map(|extras| {
+        let (mut set, gone) = self.set.split(goes);
+        if let Some(extras) = self.set.side_mut() {
             let mut theirs = Extras::new(now);
             for (n, &at) in gone.iter().enumerate() {
                 theirs.push(n + 1, extras.get(at), now);
@@ -250,9 +257,9 @@ impl<K, V> Group<K, V> {
             }
             extras.shrink();
             theirs.shrink();
-            Box::new(theirs)
-        });
-        Group { set, extras }
+            set.set_side(theirs);
+        }
+        Group { set }
     }
 
     /// Takes in all entries of another group.
@@ -262,11 +269,8 @@ impl<K, V> Group<K, V> {
         let before = self.len();
         self.set.absorb(&mut other.set);
         for (n, extra) in extras.into_iter().enumerate() {
-            // Before those that follow are counted, though they are in the set already.
-            if self.extras.is_none() && extra != Extra::PLAIN {
-                self.extras = Some(Box::new(Extras::new(now)));
-            }
-            if let Some(extras) = &mut self.extras {
+            // Those that follow are not counted yet, though they are in the set already.
+            if let Some(extras) = self.extras_for(extra, now) {
                 extras.push(before + n + 1, extra, now);
             }
         }
@@ -285,9 +289,9 @@ impl<K, V> Group<K, V> {
     /// Where to write this down, if there is anything to write, or if others have.
     #[inline]
     fn extras_for(&mut self, extra: Extra, now: Tick) -> Option<&mut Extras> {
-        if self.extras.is_none() && extra != Extra::PLAIN {
-            self.extras = Some(Box::new(Extras::new(now)));
+        if self.set.side().is_none() && extra != Extra::PLAIN {
+            self.set.set_side(Extras::new(now));
         }
-        self.extras.as_deref_mut()
+        self.set.side_mut()
     }
 }

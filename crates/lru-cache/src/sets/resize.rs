@@ -4,7 +4,7 @@ use purlin_core::Tick;
 
 use super::group::Left;
 use super::{DOUBLINGS_MAX, ONE_SET, Sets, ways_of};
-use crate::engine::{Fresh, Place, Stored};
+use crate::engine::{Fresh, Moving, Place};
 use crate::expiry::Lifetimes;
 use crate::insertion::Evicted;
 use crate::terms::Terms;
@@ -82,13 +82,13 @@ impl<K, V> Sets<K, V> {
         &mut self,
         found: Option<Place>,
         gone: &mut Evicted<K, V>,
-    ) -> Option<Stored<K, V>> {
+    ) -> Option<Moving<K, V>> {
         let Place { set, at } = self.living(found, gone)?;
         let left = self.groups[set as usize].take(at as usize);
         let Left { extra, .. } = &left;
         let (weight, life) = (extra.weight, extra.life);
         let (key, value) = self.count_out(left);
-        Some(Stored {
+        Some(Moving {
             key,
             value,
             weight,
@@ -97,8 +97,8 @@ impl<K, V> Sets<K, V> {
     }
 
     /// Stores what was taken out elsewhere, as new, and without counting it.
-    pub(crate) fn adopt(&mut self, hash: u64, stored: Stored<K, V>, gone: &mut Evicted<K, V>) {
-        let Stored {
+    pub(crate) fn adopt(&mut self, hash: u64, stored: Moving<K, V>, gone: &mut Evicted<K, V>) {
+        let Moving {
             key,
             value,
             weight,
