@@ -1,7 +1,6 @@
 use alloc::boxed::Box;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
-use core::marker::PhantomData;
 use core::time::Duration;
 
 #[cfg(feature = "std")]
@@ -10,6 +9,8 @@ use purlin_core::{Clock, MapHasher};
 
 use crate::engine::Engine;
 use crate::expiry::Lifetimes;
+use crate::insertion::Cause;
+use crate::listener::Listener;
 use crate::policy::Policy;
 use crate::policy::selector::Selector;
 use crate::unsync;
@@ -42,7 +43,7 @@ pub struct Builder<K, V, L, S, C> {
     settings: Settings,
     hasher: S,
     clock: C,
-    of: PhantomData<fn() -> (K, V)>,
+    listener: Option<Listener<K, V>>,
 }
 
 /// What is settled without changing a type.
@@ -107,7 +108,7 @@ impl<K, V, C> Builder<K, V, Unlimited, MapHasher, C> {
             },
             hasher: MapHasher::new(),
             clock,
-            of: PhantomData,
+            listener: None,
         }
     }
 }
@@ -141,7 +142,7 @@ impl<K, V, S, C> Builder<K, V, Unlimited, S, C> {
             settings: self.settings,
             hasher: self.hasher,
             clock: self.clock,
-            of: PhantomData,
+            listener: self.listener,
         }
     }
 }
@@ -177,6 +178,15 @@ impl<K, V, L, S, C> Builder<K, V, L, S, C> {
         self
     }
 
+    /// How long an entry is kept after its time, for the calls of the shared cache that ask for what is over,
+    /// [`get_refreshing`](crate::Cache::get_refreshing); not at all, without this call. Until then it takes its part of the
+    /// limit, as the others do, and may have to make room. To any other call it is not there.
+    #[cfg(feature = "std")]
+    pub fn keep_stale(mut self, lasts: Duration) -> Self {
+        self.settings.lifetimes.stale = lasts;
+        self
+    }
+
     /// The hasher of keys, in place of a randomly seeded [`MapHasher`]: `MapHasher::with_seed(n)` for runs that
     /// repeat, or another. One that an attacker can predict lets him put all keys in one bucket, and
     /// of thousands of keys with one hash only the latest stay.
@@ -186,7 +196,7 @@ impl<K, V, L, S, C> Builder<K, V, L, S, C> {
             settings: self.settings,
             hasher,
             clock: self.clock,
-            of: PhantomData,
+            listener: self.listener,
         }
     }
 
@@ -197,8 +207,43 @@ impl<K, V, L, S, C> Builder<K, V, L, S, C> {
             settings: self.settings,
             hasher: self.hasher,
             clock,
-            of: PhantomData,
+            listener: self.listener,
         }
+    }
+
+    /// Tells `listener` of each entry that leaves, and why. None is left out: neither if the call in which it leaves
+    /// panics, nor if `listener` does, whose panic goes on when the others have been told of. An entry that is refused
+    /// was never there, and those that are there when the cache itself is dropped are not told of.
+    ///
+    /// It is called by the thread whose call made the entry leave, before that call returns, and without a lock. So it may
+    /// call the cache, and is called once more, before it returns, if that makes an entry leave: one that
+    /// stores something for each entry that leaves a full cache never ends. Two threads may be told of two entries
+    /// of one key in either order.
+    ///
+    /// ```
+    /// # #[cfg(feature = "std")] {
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// use std::sync::Arc;
+    /// use purlin_lru_cache::{Cache, Cause};
+    ///
+    /// let expired = Arc::new(AtomicUsize::new(0));
+    /// let count = Arc::clone(&expired);
+    /// let cache = Cache::builder()
+    ///     .entry_limit(100)
+    ///     .listener(move |_key: &u32, _value: &u32, cause| {
+    ///         if cause == Cause::Expired {
+    ///             count.fetch_add(1, Ordering::Relaxed);
+    ///         }
+    ///     })
+    ///     .build();
+    /// cache.insert(1, 1);
+    /// cache.remove(&1);
+    /// assert_eq!(expired.load(Ordering::Relaxed), 0);
+    /// # }
+    /// ```
+    pub fn listener(mut self, listener: impl Fn(&K, &V, Cause) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Box::new(listener));
+        self
     }
 
     /// How many shards the shared cache has, each with a lock, an order of its own and an equal part of the limit.
@@ -253,6 +298,7 @@ where
             lifetimes: self.settings.lifetimes,
             n_shards,
             patience: self.settings.patience,
+            listener: self.listener,
             hasher: self.hasher,
             clock: self.clock,
         })
@@ -262,13 +308,18 @@ where
     pub fn build_unsync(self) -> unsync::Cache<K, V, S, C> {
         // Seeded by the hasher, so that a hasher with a seed makes the whole run repeat.
         let seed = self.hasher.hash_one(0u64);
-        let (policy, lifetimes) = (self.settings.policy, self.settings.lifetimes);
+        let policy = self.settings.policy;
+        let lifetimes = Lifetimes {
+            stale: Duration::ZERO,
+            ..self.settings.lifetimes
+        };
         let limit = self.limit.max();
         let weigher = self.limit.into_weigher();
         unsync::Cache::assemble(
             Engine::new(policy, limit, weigher.is_some(), lifetimes, seed),
             Selector::for_policy(policy, limit, weigher.is_some(), seed),
             weigher,
+            self.listener,
             self.hasher,
             self.clock,
             lifetimes,
@@ -297,8 +348,8 @@ mod sealed {
 }
 
 impl<K, V> Limit<K, V> for ByEntries {
-    /// The number of keys that hash to a shard varies by about the square root of this, so that far from full a
-    /// shard of 1024 begins to evict at about 97 % of the cache's capacity.
+    /// What shards lend each other is a quarter of this: eight times the square root of it, by which the keys that hash
+    /// to a shard vary. Under exact order, where they lend nothing, one evicts at about 97 % of the cache's capacity.
     const MIN_SHARD_LIMIT: usize = 1024;
     const MAX_DEFAULT_SHARDS: usize = 512;
 

@@ -1,8 +1,14 @@
 //! The cache that threads and tasks share.
 
 mod adaptation;
+mod answer;
+mod compute;
+mod count;
 mod iter;
+mod lead;
 mod load;
+mod many;
+mod refresh;
 mod shard;
 mod store;
 mod watch;
@@ -18,15 +24,20 @@ use purlin_core::sync::atomic::{AtomicBool, Ordering};
 use purlin_core::{Clock, MapHasher, SystemClock, Tick};
 
 use self::adaptation::Adaptation;
+pub use self::answer::{Answer, Negative};
+pub use self::compute::{Computed, Decision};
+pub use self::count::Integer;
 pub use self::iter::Iter;
+pub use self::refresh::{Due, Refresh, Served};
 use self::shard::{Locked, Shard};
 use crate::builder::{Builder, Unlimited, Weigher};
 use crate::engine::{Engine, Fresh};
 use crate::expiry::Lifetimes;
-use crate::insertion::{Evicted, Inserted};
+use crate::insertion::{Cause, Evicted, Eviction, Inserted, Outcome};
+use crate::listener::{Gone, Listener, Told};
 use crate::policy::Policy;
 use crate::policy::selector::Selector;
-use crate::sets::Pool;
+use crate::sets::{Pool, Stored};
 use crate::stats::Stats;
 
 /// A cache that threads and tasks share by reference, or in an `Arc`.
@@ -44,8 +55,9 @@ use crate::stats::Stats;
 /// # Bound
 ///
 /// The weight (the number of entries, where that is the bound) is at most the capacity at every instant. The limit
-/// is split between the shards, to the last unit; each evicts of its own entries to keep its part. With one shard,
-/// which a small cache has, all of the capacity is used before the first entry leaves.
+/// is split between the shards, to the last unit, and each evicts of its own entries to keep its part. Shards of a cache
+/// bounded by entries lend each other room, so that it is full to a thousandth before the first entry leaves; under
+/// [`Policy::Lru`], and where the bound is a weight, each has its part for good. A small cache is one shard.
 ///
 /// # Values
 ///
@@ -53,7 +65,7 @@ use crate::stats::Stats;
 ///
 /// # Calling back
 ///
-/// Loaders, weighers, predicates, clocks, the `Hash` of keys, and the `Drop` of keys and values run without a lock,
+/// Loaders, weighers, listeners, predicates, clocks, the `Hash` of keys, and the `Drop` of keys and values run without a lock,
 /// and may call the cache. The `Eq` of keys and the `Clone` of values run under one. From there a call to any
 /// shared cache panics, because waiting could be forever; afterwards the cache is as if the panicking call had not
 /// been made. The `Clone` of keys runs under one only in [`iter`](Cache::iter) and [`retain`](Cache::retain).
@@ -65,6 +77,7 @@ pub struct Cache<K, V, S = MapHasher, C = SystemClock> {
     /// There if the policy is adaptive.
     adaptation: Option<Adaptation>,
     weigher: Option<Weigher<K, V>>,
+    listener: Option<Listener<K, V>>,
     hasher: S,
     clock: C,
     /// Whether any entry can have a deadline; until then a look-up does not read the clock. Only ever set.
@@ -84,6 +97,7 @@ pub(crate) struct Parts<K, V, S, C> {
     /// A power of two.
     pub(crate) n_shards: usize,
     pub(crate) patience: Duration,
+    pub(crate) listener: Option<Listener<K, V>>,
     pub(crate) hasher: S,
     pub(crate) clock: C,
 }
@@ -123,6 +137,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
             capacity: parts.capacity,
             adaptation: selector.map(Adaptation::new),
             weigher: parts.weigher,
+            listener: parts.listener,
             hasher: parts.hasher,
             clock: parts.clock,
             timed: AtomicBool::new(parts.lifetimes.is_any()),
@@ -133,7 +148,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     /// How many entries there are, with those whose time has come but that no call has met yet. The shards are
     /// asked one after the other.
     pub fn len(&self) -> usize {
-        self.sum(|stats| stats.entries)
+        self.stats().entries
     }
 
     /// Whether [`len`](Cache::len) is zero.
@@ -143,7 +158,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
 
     /// The weight of the entries; their number, if they are bounded by that.
     pub fn weight(&self) -> usize {
-        self.sum(|stats| stats.weight)
+        self.stats().weight
     }
 
     /// What the weight never exceeds.
@@ -168,6 +183,11 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         for shard in &self.shards {
             sum += shard.lock().engine.stats();
         }
+        // A shard may have given its room to another between the looks at the two, and what was in it then counts twice.
+        sum.weight = sum.weight.min(self.capacity);
+        if self.weigher.is_none() {
+            sum.entries = sum.entries.min(self.capacity);
+        }
         sum
     }
 
@@ -177,19 +197,17 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     /// value is not stored.
     pub fn clear(&self) {
         for shard in &self.shards {
-            let _entries = {
+            let cleared = {
                 let mut contents = shard.lock();
                 contents.overtake_all();
                 contents.engine.clear()
             };
+            let mut told = Told::new(self.listener.as_ref());
+            if told.is_wanted() {
+                cleared.for_each(|key, value| told.one(key, value, Cause::Cleared));
+                told.end();
+            }
         }
-    }
-
-    fn sum(&self, what: impl Fn(Stats) -> usize) -> usize {
-        self.shards
-            .iter()
-            .map(|shard| what(shard.lock().engine.stats()))
-            .sum()
     }
 
     /// Lets the policy learn from a request. To be called without a lock.
@@ -214,6 +232,12 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         if self.weigher.is_some() {
             adaptation.resize(self.len());
         }
+    }
+
+    /// For what leaves in a call; to be declared before the lock is taken.
+    #[inline]
+    fn gone(&self) -> Gone<'_, K, V> {
+        Gone::new(self.listener.as_ref())
     }
 
     /// The shard that a key with this hash lives in.
@@ -296,16 +320,20 @@ where
     {
         let hash = self.hasher.hash_one(key);
         let now = self.now();
-        let mut gone = Evicted::new();
+        let mut gone = self.gone();
         let mut contents = self.shard(hash).lock();
         contents.engine.observe(now, &mut gone);
         let found = contents.engine.find(hash, key);
         contents.overtake(hash, key);
-        contents.engine.take(found, &mut gone)
+        let taken = contents.engine.take(found, &mut gone);
+        drop(contents);
+        gone.tell_removed(taken.as_ref());
+        taken
     }
 
     /// Takes a value out if `judge` says so of it. `None` if there is none, or `judge` says no, or another value was stored
-    /// meanwhile: what is taken out is always what was judged.
+    /// meanwhile: what is taken out is always what was judged. What is over and [kept](Builder::keep_stale) for who asks for
+    /// it is judged too, and leaves without being returned.
     ///
     /// `judge` runs without a lock, on a clone. Otherwise this is as [`remove`](Cache::remove), and a load that was under
     /// way before gives its value to those who wait only.
@@ -328,12 +356,13 @@ where
         let now = self.now();
         let owned = key.to_owned();
         let shard = self.shard(hash);
-        let mut gone = Evicted::new();
+        let mut gone = self.gone();
         let (value, mut watched) = {
             let mut contents = shard.lock();
             contents.engine.observe(now, &mut gone);
             let found = contents.engine.find(hash, key);
-            let value = contents.engine.peek(found, now)?.clone();
+            let (value, _) = contents.engine.inspect(found)?;
+            let value = value.clone();
             (value, shard.watch(contents, alloc::vec![owned]))
         };
         if !judge(&value) {
@@ -347,18 +376,19 @@ where
         let taken = contents.engine.take(found, &mut gone);
         // Before the watch and what is gone, whose keys' `Drop` is user code.
         drop(contents);
+        gone.tell_removed(taken.as_ref());
         taken.map(|(_, value)| value)
     }
 
     /// Drops entries whose time has come, shard by shard, with at most `budget` units of work under each lock: an
-    /// entry dropped, or a timer moved. Returns whether it got done, up to the last millisecond or so.
+    /// entry dropped, or a few of those looked at that could be over. Returns whether it got done, up to the last millisecond or so.
     ///
     /// Each call does a little of this on the side. It is for a cache that may lie unused for long.
     pub fn sweep(&self, budget: usize) -> bool {
         let now = self.now();
         let mut done = true;
         for shard in &self.shards {
-            let mut gone = Evicted::new();
+            let mut gone = self.gone();
             let mut contents = shard.lock();
             contents.engine.observe(now, &mut gone);
             done &= contents.engine.sweep(budget, &mut gone);
@@ -372,7 +402,15 @@ where
         Q: Equivalent<K> + ?Sized,
         V: Clone,
     {
-        let now = self.now();
+        self.get_at(hash, key, self.now())
+    }
+
+    #[inline]
+    fn get_at<Q>(&self, hash: u64, key: &Q, now: Tick) -> Option<V>
+    where
+        Q: Equivalent<K> + ?Sized,
+        V: Clone,
+    {
         let mut contents = self.shard(hash).lock();
         let Some(found) = contents.engine.get_at_once(hash, key, now) else {
             return self.get_and_tidy(contents, hash, key, now);
@@ -390,7 +428,7 @@ where
     #[inline(never)]
     fn get_and_tidy<Q>(
         &self,
-        mut contents: Locked<'_, K, V>,
+        contents: Locked<'_, K, V>,
         hash: u64,
         key: &Q,
         now: Tick,
@@ -399,7 +437,9 @@ where
         Q: Equivalent<K> + ?Sized,
         V: Clone,
     {
-        let mut gone = Evicted::new();
+        let mut gone = self.gone();
+        // Bound anew, so that it is dropped before what is gone also if the key or the value panics.
+        let mut contents = contents;
         contents.engine.observe(now, &mut gone);
         let found = contents.engine.find(hash, key);
         let value = contents.engine.lookup(found, &mut gone).cloned();
@@ -418,20 +458,92 @@ where
     {
         let hash = self.hasher.hash_one(key);
         let now = self.now();
-        let mut gone = Evicted::new();
+        let mut gone = self.gone();
         let mut contents = self.shard(hash).lock();
         contents.engine.observe(now, &mut gone);
         let found = contents.engine.find(hash, key);
         contents.engine.peek(found, now).map(read)
     }
 
+    #[inline]
     fn store(&self, key: K, value: V, time_to_live: Option<Duration>) -> Inserted<K, V> {
+        if self.listener.is_some() {
+            return self.store_and_tell(key, value, time_to_live);
+        }
         let hash = self.hasher.hash_one(&key);
+        let mut evicted = Evicted::none();
+        let outcome = if self.is_plain(time_to_live) {
+            match self.store_plain(hash, key, value, &mut evicted) {
+                Ok(outcome) => outcome,
+                Err((key, value)) => self.store_hashed(hash, key, value, None, &mut evicted),
+            }
+        } else {
+            self.store_hashed(hash, key, value, time_to_live, &mut evicted)
+        };
+        Inserted { outcome, evicted }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn store_and_tell(&self, key: K, value: V, time_to_live: Option<Duration>) -> Inserted<K, V> {
+        let mut gone = self.gone();
+        let hash = self.hasher.hash_one(&key);
+        let outcome = self.store_hashed(hash, key, value, time_to_live, &mut gone);
+        let evicted = gone.tell(&outcome);
+        Inserted { outcome, evicted }
+    }
+
+    /// Whether what is stored weighs one and lives for ever.
+    #[inline]
+    fn is_plain(&self, time_to_live: Option<Duration>) -> bool {
+        let timed = self.timed.load(Ordering::Relaxed);
+        !timed && time_to_live.is_none() && self.weigher.is_none()
+    }
+
+    /// Stores a plain entry in one go, where nothing is in the way.
+    #[inline]
+    fn store_plain(
+        &self,
+        hash: u64,
+        key: K,
+        value: V,
+        evicted: &mut Evicted<K, V>,
+    ) -> Result<Outcome<K, V>, (K, V)> {
+        let mut contents = self.shard(hash).lock();
+        if !contents.is_quiet() {
+            drop(contents);
+            return Err((key, value));
+        }
+        let stored = contents.engine.put_at_once(hash, key, value);
+        drop(contents);
+        let outcome = match stored? {
+            Stored::Added => Outcome::New,
+            Stored::Replaced(key, value) => Outcome::Replaced { key, value },
+            Stored::InPlaceOf(key, value) => {
+                evicted.push(Eviction {
+                    key,
+                    value,
+                    cause: Cause::Capacity,
+                });
+                Outcome::New
+            }
+        };
+        self.adapt(hash, matches!(outcome, Outcome::Replaced { .. }));
+        Ok(outcome)
+    }
+
+    fn store_hashed(
+        &self,
+        hash: u64,
+        key: K,
+        value: V,
+        time_to_live: Option<Duration>,
+        gone: &mut Evicted<K, V>,
+    ) -> Outcome<K, V> {
         let weight = self.weigh(&key, &value);
         let now = self.now();
-        let mut evicted = Evicted::new();
         let mut contents = self.shard(hash).lock();
-        contents.engine.observe(now, &mut evicted);
+        contents.engine.observe(now, gone);
         let found = contents.engine.find(hash, &key);
         contents.overtake(hash, &key);
         let fresh = Fresh {
@@ -441,10 +553,10 @@ where
             weight,
             time_to_live,
         };
-        let outcome = contents.engine.put(found, fresh, &mut evicted);
+        let outcome = contents.engine.put(found, fresh, gone);
         drop(contents);
         self.adapt(hash, found.is_some());
-        Inserted { outcome, evicted }
+        outcome
     }
 
     fn weigh(&self, key: &K, value: &V) -> usize {
@@ -455,10 +567,15 @@ where
     #[inline]
     fn now(&self) -> Tick {
         if self.timed.load(Ordering::Relaxed) {
-            self.clock.coarse()
+            self.clock_time()
         } else {
             Tick::ZERO
         }
+    }
+
+    #[inline(never)]
+    fn clock_time(&self) -> Tick {
+        self.clock.coarse()
     }
 }
 

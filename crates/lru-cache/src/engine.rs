@@ -1,17 +1,21 @@
 //! The two state machines a cache can be, under one face: exact order in a list, or sets under a policy.
 
+use alloc::boxed::Box;
+
 use purlin_core::Tick;
 
 use equivalent::Equivalent;
 
 use crate::expiry::Lifetimes;
+#[cfg(feature = "std")]
+use crate::expiry::Standing;
 use crate::insertion::{Evicted, Outcome};
 use crate::lru::{self, Lru};
 use crate::policy::Policy;
 use crate::policy::arm::Arm;
-#[cfg(feature = "std")]
-use crate::sets::Pool;
 use crate::sets::{self, Sets};
+#[cfg(feature = "std")]
+use crate::sets::{Pool, Stored};
 use crate::stats::Stats;
 
 /// Entries, their bound and their deadlines, without locks, waiting or a clock of its own.
@@ -21,7 +25,7 @@ use crate::stats::Stats;
 /// observe the time, find the place, and then one of the calls that take what was found and cannot panic half-way.
 #[derive(Debug)]
 pub(crate) enum Engine<K, V> {
-    Exact(Lru<K, V>),
+    Exact(Box<Lru<K, V>>),
     Sets(Sets<K, V>),
 }
 
@@ -53,6 +57,16 @@ pub(crate) struct Glance<'a, V> {
     pub(crate) tells: bool,
 }
 
+/// Which entries a walk meets.
+#[cfg(feature = "std")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Those that are not over.
+    Living,
+    /// Those, and the ones that are over and kept for who asks for them.
+    Kept,
+}
+
 /// Units of expiry work a call does on the side: timers that fire or move down a level. An entry costs at most
 /// one for each level it passes and one to fire, no more than this for any deadline within a century, so calls
 /// that insert keep up with what they inserted.
@@ -77,7 +91,7 @@ impl<K, V> Engine<K, V> {
         seed: u64,
     ) -> Self {
         match policy.first_arm() {
-            None => Engine::Exact(Lru::new(limit, lifetimes, seed)),
+            None => Engine::Exact(Box::new(Lru::new(limit, lifetimes, seed))),
             Some(arm) => Engine::Sets(Sets::new(limit, is_weighed, lifetimes, arm, seed)),
         }
     }
@@ -103,21 +117,17 @@ impl<K, V> Engine<K, V> {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        Stats {
-            entries: self.len(),
-            weight: self.weight(),
-            ..either!(self, it => it.counts)
-        }
+        either!(self, it => it.stats())
     }
 
     #[cfg(feature = "std")]
     pub(crate) fn counts(&mut self) -> &mut Stats {
-        either!(self, it => &mut it.counts)
+        either!(self, it => it.counts())
     }
 
     /// Whether an entry ever had to make room.
     pub(crate) fn has_evicted(&self) -> bool {
-        either!(self, it => it.counts.evictions > 0)
+        either!(self, it => it.has_evicted())
     }
 
     /// Goes by another arm from here on. A list has none.
@@ -153,6 +163,26 @@ impl<K, V> Engine<K, V> {
         }
     }
 
+    /// Stores an entry that weighs one and lives for ever as [`put`](Engine::put) does, and in one go, where nothing is in
+    /// the way; otherwise it is given back, and nothing has changed. Only the keys' `Eq` can panic, and before anything
+    /// has changed.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn put_at_once(
+        &mut self,
+        hash: u64,
+        key: K,
+        value: V,
+    ) -> Result<Stored<K, V>, (K, V)>
+    where
+        K: Eq,
+    {
+        match self {
+            Engine::Sets(sets) => sets.put_at_once(hash, key, value),
+            Engine::Exact(_) => Err((key, value)),
+        }
+    }
+
     /// The place of a key's entry. It changes nothing.
     #[inline]
     pub(crate) fn find<Q>(&self, hash: u64, key: &Q) -> Option<Place>
@@ -184,6 +214,24 @@ impl<K, V> Engine<K, V> {
         match self {
             Engine::Exact(lru) => lru.lookup_again(found.map(|place| place.at), gone),
             Engine::Sets(sets) => sets.lookup_again(found, gone),
+        }
+    }
+
+    /// The value in the place that was found, though it is over. It counts as found, and keeps its place and its time.
+    #[cfg(feature = "std")]
+    pub(crate) fn lookup_stale(&mut self, found: Option<Place>) -> Option<&V> {
+        match self {
+            Engine::Exact(lru) => lru.lookup_stale(found.map(|place| place.at)),
+            Engine::Sets(sets) => sets.lookup_stale(found),
+        }
+    }
+
+    /// The value in the place that was found, over or not, and how long it has been or will be. It changes nothing.
+    #[cfg(feature = "std")]
+    pub(crate) fn inspect(&self, found: Option<Place>) -> Option<(&V, Standing)> {
+        match self {
+            Engine::Exact(lru) => lru.inspect(found.map(|place| place.at)),
+            Engine::Sets(sets) => sets.inspect(found),
         }
     }
 
@@ -226,31 +274,38 @@ impl<K, V> Engine<K, V> {
         either!(self, it => it.take_oldest(gone))
     }
 
-    /// Keeps the entries of which `keep` is true, as long as it does not panic.
-    pub(crate) fn retain(&mut self, now: Tick, keep: impl FnMut(&K, &V) -> bool) {
-        either!(self, it => it.retain(now, keep));
+    /// Keeps the entries of which `keep` is true, as long as it does not panic, and gives the others to `leave`, which
+    /// does not panic either.
+    pub(crate) fn retain(
+        &mut self,
+        now: Tick,
+        keep: impl FnMut(&K, &V) -> bool,
+        leave: impl FnMut(K, V),
+    ) {
+        either!(self, it => it.retain(now, keep, leave));
     }
 
     /// Takes everything out, to be dropped by the caller.
     #[must_use = "entries are dropped where the caller chooses"]
-    pub(crate) fn clear(&mut self) -> impl Sized + use<K, V> {
+    pub(crate) fn clear(&mut self) -> Cleared<K, V> {
         match self {
-            Engine::Exact(lru) => (Some(lru.clear()), None),
-            Engine::Sets(sets) => (None, Some(sets.clear())),
+            Engine::Exact(lru) => Cleared::Exact(lru.clear()),
+            Engine::Sets(sets) => Cleared::Sets(sets.clear()),
         }
     }
 
-    /// Shows `each` the next entries that are not over: about `most` of them, found in bounded work. `from` is zero
+    /// Shows `each` the next entries of that kind: about `most` of them, found in bounded work. `from` is zero
     /// at first and then what this returned; `None` is the end.
     #[cfg(feature = "std")]
     pub(crate) fn walk(
         &self,
         from: u64,
+        kind: Kind,
         now: Tick,
         most: usize,
         each: impl FnMut(&K, &V),
     ) -> Option<u64> {
-        either!(self, it => it.walk(from, now, most, each))
+        either!(self, it => it.walk(from, kind, now, most, each))
     }
 
     /// All entries that are not over.
@@ -258,6 +313,23 @@ impl<K, V> Engine<K, V> {
         match self {
             Engine::Exact(lru) => Iter::Exact(lru.iter_living(now)),
             Engine::Sets(sets) => Iter::Sets(sets.iter(now)),
+        }
+    }
+}
+
+/// What an [`Engine`] held when it was cleared.
+#[derive(Debug)]
+pub(crate) enum Cleared<K, V> {
+    Exact(lru::Cleared<K, V>),
+    Sets(sets::Cleared<K, V>),
+}
+
+impl<K, V> Cleared<K, V> {
+    /// Shows each entry.
+    pub(crate) fn for_each(&self, each: impl FnMut(&K, &V)) {
+        match self {
+            Cleared::Exact(entries) => entries.for_each(each),
+            Cleared::Sets(entries) => entries.for_each(each),
         }
     }
 }

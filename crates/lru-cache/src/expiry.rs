@@ -1,27 +1,28 @@
-use alloc::vec::Vec;
+use alloc::boxed::Box;
 use core::fmt;
 use core::time::Duration;
 
 use purlin_core::{Rng, Tick};
-use purlin_timer_wheel::{TimerId, Wheel};
 
-/// The time a set of entries lives in: what it is now, how long they last, and a wheel that finds the dead.
+/// The time that entries live in: what it is now, how long they last, and when somebody has to look for the dead.
 ///
-/// An entry's own deadline decides whether it is over, to the nanosecond. The wheel only finds the entries worth
-/// looking at, so it may be coarser, and may come late.
-pub(crate) struct Expiry<N> {
+/// An entry's own deadline decides whether it is over. Who looks for the dead may come late.
+#[repr(C)]
+pub(crate) struct Expiry {
     /// The latest tick seen. Time never goes back behind it: a clock that steps back stands still here until it
     /// has caught up, so what was over once stays over.
     latest: Tick,
+    /// No entry that is still there was to leave before this, but for the last [`TICK`]. `Tick::MAX` if none has
+    /// a deadline.
+    look_at: Tick,
+    rest: Box<Rest>,
+}
+
+/// What is not asked for at each look-up.
+struct Rest {
     lifetimes: Lifetimes,
     /// The chance in jitter.
     rng: Rng,
-    /// Names of entries by deadline. None until the first entry that has one, so that a cache without expiry pays nothing.
-    wheel: Option<Wheel<N>>,
-    /// Whether the wheel has fired everything due at `latest`.
-    caught_up: bool,
-    /// Names whose timers fired in the sweep under way; empty between calls, and kept for its memory.
-    due: Vec<N>,
 }
 
 /// How long entries live where they do not say so themselves.
@@ -31,6 +32,8 @@ pub(crate) struct Lifetimes {
     pub(crate) to_idle: Option<Duration>,
     /// The time to live ends earlier by up to this share of it. From 0 to 1.
     pub(crate) jitter: f64,
+    /// How long they are kept after that, for calls that take what is over.
+    pub(crate) stale: Duration,
 }
 
 impl Lifetimes {
@@ -40,204 +43,181 @@ impl Lifetimes {
     }
 }
 
-/// How long one entry lives.
-#[derive(Debug)]
-pub(crate) struct Life {
-    /// The end of its time to live; `Tick::MAX` for never.
-    dies_at: Tick,
-    /// The end of its time to idle, moved on by each use; `Tick::MAX` for never.
-    idle_at: Tick,
-    /// Its timer, which may be set to an earlier tick than it has to live until now.
-    timer: Option<TimerId>,
+/// Where in its life an entry is.
+#[cfg(feature = "std")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// So much is left of its time to live; `Duration::MAX` if that never ends.
+    Left(Duration),
+    /// It has been over for so long.
+    Over(Duration),
 }
 
-/// Nanoseconds of a tick of the wheel, as a power of two: about a millisecond. Finer ticks would cascade through
-/// more levels and find the dead no sooner than the next call does.
-const WHEEL_TICK_BITS: u32 = 20;
+/// How long one entry lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Life {
+    /// The end of its time to live; `Tick::MAX` for never.
+    pub(crate) dies_at: Tick,
+    /// The end of its time to idle, moved on by each use; `Tick::MAX` for never.
+    pub(crate) idle_at: Tick,
+}
 
-impl<N: Copy> Expiry<N> {
+/// The dead are not looked for more often than this, about a millisecond: each look costs something, and what is over
+/// is not returned in any case.
+pub(crate) const TICK: Duration = Duration::from_nanos(1 << TICK_BITS);
+pub(crate) const TICK_BITS: u32 = 20;
+
+impl Expiry {
     pub(crate) fn new(lifetimes: Lifetimes, seed: u64) -> Self {
         Expiry {
             latest: Tick::ZERO,
-            lifetimes,
-            rng: Rng::from_seed(seed),
-            wheel: None,
-            caught_up: true,
-            due: Vec::new(),
+            look_at: Tick::MAX,
+            rest: Box::new(Rest {
+                lifetimes,
+                rng: Rng::from_seed(seed),
+            }),
         }
     }
 
     /// Takes note of the time.
     #[inline]
     pub(crate) fn observe(&mut self, now: Tick) {
-        if now > self.latest {
-            // Within one tick of the wheel nothing new can fire.
-            self.caught_up &= wheel_tick(now) == wheel_tick(self.latest);
-            self.latest = now;
-        }
+        self.latest = self.latest.max(now);
     }
 
-    /// Whether a sweep would find work, as far as is known without looking.
+    #[inline]
+    pub(crate) fn latest(&self) -> Tick {
+        self.latest
+    }
+
+    /// Whether it is time to look for the dead.
     #[inline]
     pub(crate) fn is_behind(&self) -> bool {
-        !self.caught_up && self.wheel.is_some()
+        self.look_at <= self.latest
+    }
+
+    /// Has the dead looked for once this tick is over, if not before.
+    #[inline]
+    pub(crate) fn expect(&mut self, deadline: Tick) {
+        self.look_at = self.look_at.min(deadline);
+    }
+
+    /// Takes note that the dead were looked for: the next is not over before this.
+    pub(crate) fn looked(&mut self, next: Tick) {
+        self.look_at = next.max(self.latest.after(TICK));
+    }
+
+    /// Whether a deadline is looked for in time.
+    #[cfg(test)]
+    pub(crate) fn looks_by(&self, deadline: Tick) -> bool {
+        self.look_at <= deadline.max(self.latest).after(TICK)
     }
 
     /// A new life, from now on, for an entry with this time to live of its own, or none of its own.
     #[inline]
     pub(crate) fn begin(&mut self, own_time_to_live: Option<Duration>) -> Life {
-        let lives = match (own_time_to_live, self.lifetimes.to_live) {
-            (None, Some(lasts)) if self.lifetimes.jitter > 0.0 => Some(self.jittered(lasts)),
+        let lives = match (own_time_to_live, self.rest.lifetimes.to_live) {
+            (None, Some(lasts)) if self.rest.lifetimes.jitter > 0.0 => Some(self.jittered(lasts)),
             (own, usual) => own.or(usual),
         };
-        let end =
-            |lasts: Option<Duration>| lasts.map_or(Tick::MAX, |lasts| self.latest.after(lasts));
+        let dies_at = lives.map_or(Tick::MAX, |lasts| self.latest.after(lasts));
         Life {
-            dies_at: end(lives),
-            idle_at: end(self.lifetimes.to_idle),
-            timer: None,
+            dies_at,
+            idle_at: self.idle_end().unwrap_or(Tick::MAX),
         }
     }
 
     /// A time that is shorter by chance.
     fn jittered(&mut self, lasts: Duration) -> Duration {
-        let chance = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        let chance = (self.rest.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
         // Less than all of it by a part below one, so there is nothing to overflow.
-        lasts.saturating_sub(lasts.mul_f64(chance * self.lifetimes.jitter))
+        lasts.saturating_sub(lasts.mul_f64(chance * self.rest.lifetimes.jitter))
     }
 
-    /// Prolongs a life because its entry was used.
+    /// Until when an entry lives that is used now and never again, if that matters.
     #[inline]
-    pub(crate) fn prolong(&self, life: &mut Life) {
-        if let Some(lasts) = self.lifetimes.to_idle {
-            life.idle_at = self.latest.after(lasts);
+    pub(crate) fn idle_end(&self) -> Option<Tick> {
+        let lasts = self.rest.lifetimes.to_idle?;
+        Some(self.latest.after(lasts))
+    }
+
+    #[inline]
+    pub(crate) fn is_over(&self, life: Life) -> bool {
+        life.is_over_at(self.latest)
+    }
+
+    /// Whether a life is over, and for so long that nobody may ask for its value any more.
+    #[inline]
+    pub(crate) fn is_spent(&self, life: Life) -> bool {
+        self.is_over(life) && self.leaves_at(life.deadline()) <= self.latest
+    }
+
+    /// Whether a life is spent at `now`, or already at the latest tick seen.
+    #[cfg(feature = "std")]
+    pub(crate) fn is_spent_at(&self, life: Life, now: Tick) -> bool {
+        self.is_over_at(life, now) && self.leaves_at(life.deadline()) <= self.latest.max(now)
+    }
+
+    /// Where in its life an entry is; nowhere if it is spent.
+    #[cfg(feature = "std")]
+    pub(crate) fn standing(&self, life: Life) -> Option<Standing> {
+        if self.is_spent(life) {
+            None
+        } else if self.is_over(life) {
+            Some(Standing::Over(self.latest.since(life.deadline())))
+        } else if life.dies_at == Tick::MAX {
+            Some(Standing::Left(Duration::MAX))
+        } else {
+            Some(Standing::Left(life.dies_at.since(self.latest)))
         }
     }
 
-    #[inline]
-    pub(crate) fn is_over(&self, life: &Life) -> bool {
-        let deadline = life.deadline();
-        deadline <= self.latest && deadline != Tick::MAX
+    /// When an entry with this deadline is to be taken out.
+    pub(crate) fn leaves_at(&self, deadline: Tick) -> Tick {
+        deadline.after(self.rest.lifetimes.stale)
     }
 
     /// Whether a life is over at `now`, or already at the latest tick seen.
-    pub(crate) fn is_over_at(&self, life: &Life, now: Tick) -> bool {
-        let deadline = life.deadline();
-        deadline <= self.latest.max(now) && deadline != Tick::MAX
+    pub(crate) fn is_over_at(&self, life: Life, now: Tick) -> bool {
+        life.is_over_at(self.latest.max(now))
     }
 
-    /// Sees to it that the wheel names an entry once its life is over. A timer that life already has is moved.
-    pub(crate) fn arm(&mut self, name: N, life: &mut Life) {
-        let deadline = life.deadline();
-        if deadline == Tick::MAX {
-            self.disarm(life);
-            return;
-        }
-        let wheel = self
-            .wheel
-            .get_or_insert_with(|| Wheel::new(wheel_tick(self.latest)));
-        // The tick after the deadline's, so that what fires is over.
-        let fires_at = wheel_tick(deadline) + 1;
-        match life.timer {
-            Some(timer) if wheel.reschedule(timer, fires_at) => {}
-            Some(_) | None => life.timer = Some(wheel.insert(fires_at, name)),
-        }
-    }
-
-    /// Forgets the timer of a life that ends otherwise.
-    pub(crate) fn disarm(&mut self, life: &mut Life) {
-        if let (Some(timer), Some(wheel)) = (life.timer.take(), &mut self.wheel) {
-            wheel.cancel(timer);
-        }
-    }
-
-    /// Lets the wheel do `budget` units of work and returns the entries that it names; give the vector back to
-    /// [`swept`](Self::swept). Their timers are gone.
-    pub(crate) fn sweep(&mut self, budget: usize) -> Vec<N> {
-        let mut due = core::mem::take(&mut self.due);
-        self.caught_up = match &mut self.wheel {
-            Some(wheel) => {
-                let now = wheel_tick(self.latest);
-                wheel.advance(now, budget, |name| due.push(name)).caught_up
-            }
-            None => true,
-        };
-        due
-    }
-
-    /// Ends a sweep.
-    pub(crate) fn swept(&mut self, mut due: Vec<N>) {
-        due.clear();
-        self.due = due;
-    }
-
-    /// Forgets all timers; time stays.
+    /// Has nothing to look for any more; time stays.
     pub(crate) fn clear(&mut self) {
-        self.wheel = None;
-        self.caught_up = true;
-    }
-
-    pub(crate) fn is_caught_up(&self) -> bool {
-        self.caught_up
-    }
-
-    /// Checks that an entry has a timer exactly if it has a deadline, and that the timer finds it in time.
-    #[cfg(test)]
-    pub(crate) fn check(&self, name: N, life: &Life)
-    where
-        N: PartialEq + fmt::Debug,
-    {
-        match (life.timer, &self.wheel) {
-            (None, _) => assert_eq!(life.deadline(), Tick::MAX),
-            (Some(timer), Some(wheel)) => {
-                assert_ne!(life.deadline(), Tick::MAX);
-                assert_eq!(wheel.get(timer), Some(&name));
-                assert!(wheel.deadline(timer) <= Some(wheel_tick(life.deadline()) + 1));
-            }
-            (Some(_), None) => panic!("a timer without a wheel"),
-        }
+        self.look_at = Tick::MAX;
     }
 }
 
 impl Life {
     /// Without a deadline.
-    pub(crate) fn endless() -> Self {
-        Life {
-            dies_at: Tick::MAX,
-            idle_at: Tick::MAX,
-            timer: None,
-        }
-    }
+    pub(crate) const ENDLESS: Life = Life {
+        dies_at: Tick::MAX,
+        idle_at: Tick::MAX,
+    };
 
     /// Whether it has a deadline.
-    pub(crate) fn is_mortal(&self) -> bool {
+    #[inline]
+    pub(crate) fn is_mortal(self) -> bool {
         self.deadline() != Tick::MAX
     }
 
-    fn deadline(&self) -> Tick {
+    #[inline]
+    pub(crate) fn deadline(self) -> Tick {
         self.dies_at.min(self.idle_at)
     }
 
-    /// Hands the timer on to the life that takes this one's slot.
-    pub(crate) fn succeed(&mut self, before: &mut Life) {
-        self.timer = before.timer.take();
-    }
-
-    /// Takes note that the timer has fired.
-    pub(crate) fn fired(&mut self) {
-        self.timer = None;
+    #[inline]
+    fn is_over_at(self, now: Tick) -> bool {
+        let deadline = self.deadline();
+        deadline <= now && deadline != Tick::MAX
     }
 }
 
-fn wheel_tick(tick: Tick) -> u64 {
-    tick.as_nanos() >> WHEEL_TICK_BITS
-}
-
-impl<N> fmt::Debug for Expiry<N> {
+impl fmt::Debug for Expiry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Expiry")
             .field("latest", &self.latest)
-            .field("lifetimes", &self.lifetimes)
+            .field("lifetimes", &self.rest.lifetimes)
             .finish_non_exhaustive()
     }
 }

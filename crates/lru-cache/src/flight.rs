@@ -7,6 +7,9 @@
 //! find only listed flights, and only the value of a listed flight may be stored. So a value loaded before a write
 //! is never stored after it, and those who ask after the write do not get it; those who asked before it do.
 //!
+//! A flight that is *announced* is one that somebody has promised to fly and has not begun. Nobody waits for it: who
+//! would, flies it himself, and the promise is void.
+//!
 //! Lock order: a table's lock, then a flight's. Under a flight's lock the only user code is the `Clone` of values.
 
 use alloc::sync::Arc as StdArc;
@@ -42,6 +45,10 @@ impl<K, V> Flights<K, V> {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.listed.is_empty()
+    }
+
     /// The flight of a key.
     pub(crate) fn find<Q>(&self, hash: u64, key: &Q) -> Option<&Arc<Flight<K, V>>>
     where
@@ -57,6 +64,12 @@ impl<K, V> Flights<K, V> {
         let listed = Listed { hash, flight };
         self.listed
             .insert_unique(hash, listed, |listed| listed.hash);
+    }
+
+    /// Whether a flight is listed. If not, it has been overtaken.
+    pub(crate) fn lists(&self, hash: u64, flight: &Arc<Flight<K, V>>) -> bool {
+        let is_it = |listed: &Listed<K, V>| Arc::ptr_eq(&listed.flight, flight);
+        self.listed.find(hash, is_it).is_some()
     }
 
     /// Takes a flight off the list. False if it was not on it: it has been overtaken.
@@ -101,8 +114,10 @@ struct State<V> {
     pilot: u32,
     /// The thread on which the pilot's load is running right now.
     running_on: Option<ThreadId>,
-    /// When the load was last seen running.
+    /// When the load was last seen running, or when it was announced.
     seen: Tick,
+    /// Whether the pilot has not begun, and nobody waits.
+    announced: bool,
     /// Those who wait, in the order in which they came. Empty once it has landed.
     waiting: Vec<Waiting>,
     next_ticket: u64,
@@ -139,7 +154,17 @@ pub(crate) enum Boarding<K, V> {
 pub(crate) const FIRST_PILOT: u32 = 0;
 
 impl<K, V> Flight<K, V> {
+    /// A flight that begins now.
     pub(crate) fn new(key: K, now: Tick) -> Self {
+        Flight::with(key, now, false)
+    }
+
+    /// A flight that may begin later.
+    pub(crate) fn announced(key: K, now: Tick) -> Self {
+        Flight::with(key, now, true)
+    }
+
+    fn with(key: K, now: Tick, announced: bool) -> Self {
         Flight {
             key,
             state: Mutex::new(State {
@@ -147,6 +172,7 @@ impl<K, V> Flight<K, V> {
                 pilot: FIRST_PILOT,
                 running_on: None,
                 seen: now,
+                announced,
                 waiting: Vec::new(),
                 next_ticket: 0,
             }),
@@ -159,10 +185,9 @@ impl<K, V> Flight<K, V> {
         if state.running_on == Some(thread::current().id()) {
             return Boarding::Itself;
         }
-        if state.is_silent(now, patience) {
-            state.pilot = state.pilot.wrapping_add(1);
-            state.seen = now;
-            return Boarding::Pilot(state.pilot);
+        if state.announced || state.is_silent(now, patience) {
+            state.announced = false;
+            return Boarding::Pilot(state.follow(now));
         }
         let ticket = state.next_ticket;
         state.next_ticket += 1;
@@ -176,20 +201,41 @@ impl<K, V> Flight<K, V> {
         })
     }
 
-    /// Runs a piece of the load and leaves a sign of life. `now` is asked without a lock.
-    pub(crate) fn run<R>(
-        &self,
-        pilot: u32,
-        now: impl Fn() -> Tick,
-        piece: impl FnOnce() -> R,
-    ) -> R {
+    /// Promises a listed flight anew, if it seems to have no pilot any more. Returns the number of its new one.
+    pub(crate) fn promise(&self, now: Tick, patience: Duration) -> Option<u32> {
+        let mut state = self.state.lock();
+        let is_free = state.is_silent(now, patience);
+        is_free.then(|| state.follow(now))
+    }
+
+    /// Whether somebody flies it or has promised to.
+    pub(crate) fn is_taken(&self, now: Tick, patience: Duration) -> bool {
+        !self.state.lock().is_silent(now, patience)
+    }
+
+    /// Begins a listed flight that was announced. False if somebody else has meanwhile.
+    pub(crate) fn begin(&self, pilot: u32, now: Tick) -> bool {
+        let mut state = self.state.lock();
+        let is_ours = state.pilot == pilot;
+        if is_ours {
+            state.announced = false;
+            state.seen = state.seen.max(now);
+        }
+        is_ours
+    }
+
+    /// Runs a piece of the load, until the answer is dropped, and leaves a sign of life. `now` is asked without a lock.
+    pub(crate) fn running<N: Fn() -> Tick>(&self, pilot: u32, now: N) -> Running<'_, K, V, N> {
         self.set_running(pilot, Some(thread::current().id()), now());
-        let _running = Running {
+        Running {
             flight: self,
             pilot,
             now,
-        };
-        piece()
+        }
+    }
+
+    pub(crate) fn key(&self) -> &K {
+        &self.key
     }
 
     /// Ends it, for all who wait. Only the first end counts.
@@ -229,10 +275,17 @@ impl<V> State<V> {
     fn is_silent(&self, now: Tick, patience: Duration) -> bool {
         self.running_on.is_none() && now.since(self.seen) >= patience
     }
+
+    /// Gives it another pilot.
+    fn follow(&mut self, now: Tick) -> u32 {
+        self.pilot = self.pilot.wrapping_add(1);
+        self.seen = now;
+        self.pilot
+    }
 }
 
 /// Ends a piece of a load, also if it panics.
-struct Running<'a, K, V, N: Fn() -> Tick> {
+pub(crate) struct Running<'a, K, V, N: Fn() -> Tick> {
     flight: &'a Flight<K, V>,
     pilot: u32,
     now: N,

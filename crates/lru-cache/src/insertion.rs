@@ -81,7 +81,7 @@ pub struct Eviction<K, V> {
     pub cause: Cause,
 }
 
-/// Why an entry left the cache without being asked to.
+/// Why an entry left the cache. An [`Evicted`] holds those that left without being asked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
@@ -89,10 +89,18 @@ pub enum Cause {
     Capacity,
     /// Its time to live or to idle was over.
     Expired,
+    /// Another value was stored under its key.
+    Replaced,
+    /// It was taken out: by key, by `retain`, or because the value that was to replace it was refused.
+    Removed,
+    /// The cache was cleared.
+    Cleared,
 }
 
 impl<K, V> Evicted<K, V> {
-    pub(crate) const fn new() -> Self {
+    /// An empty one whose entries nobody will be told of. A cache that may have a listener makes it in a
+    /// [`Gone`](crate::listener::Gone).
+    pub(crate) const fn none() -> Self {
         Evicted {
             first: None,
             rest: Vec::new(),

@@ -8,7 +8,7 @@
 //!
 //! Entries stand in sets of a few dozen, chosen by hash, and each set decides for itself who stays: newcomers are on
 //! probation in a window, and get into the main part by hits, by frequency or by early reuse. Which of these, and how
-//! large the window is, differs by load, so a sample of the keys also runs through seven small caches without
+//! large the window is, differs by load, so a sample of the keys also runs through eight small caches without
 //! values, one for each way to choose, and the cache goes the way of the one that is ahead by more than chance.
 //! Or it goes by one [`Policy`] that the caller names; with [`Policy::Lru`], exact least recently used, the entries
 //! stand in one list a shard and not in sets, and anybody can say what it holds.
@@ -37,7 +37,7 @@
 //! 5. **No lock is held while user code runs**, but for the `Eq` of keys and the `Clone` of values, for which a call
 //!    back into a cache panics where it might have waited for ever. A panic in user code leaves the cache whole.
 //! 6. **Nobody is paused.** There is no thread and no queue of pending work, and the only pass over a shard's entries
-//!    is that of its table when it doubles. A call works off at most eight expired entries or timers on the side, so
+//!    is that of its table when it doubles. A call works off at most eight expired entries on the side, so
 //!    a million that expire together delay nobody.
 //!
 #![cfg_attr(
@@ -73,11 +73,14 @@ mod expiry;
 #[cfg(feature = "std")]
 mod flight;
 mod insertion;
+mod listener;
 mod lru;
 mod policy;
 mod raw;
 #[cfg(feature = "std")]
 mod reentry;
+#[cfg(all(doctest, feature = "std"))]
+mod regressions;
 mod sets;
 mod stats;
 #[cfg(feature = "std")]
@@ -90,7 +93,7 @@ pub use backing::{Backing, FlushError, Full, Through, WriteBehind};
 pub use builder::{Builder, ByEntries, ByWeight, Limit, Unlimited};
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
-pub use cache::{Cache, Iter};
+pub use cache::{Answer, Cache, Computed, Decision, Due, Integer, Iter, Negative, Refresh, Served};
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub use cluster::{CacheNode, Cluster, ClusterError};

@@ -5,13 +5,20 @@
 //! that take what was found and cannot panic half-way.
 
 mod slots;
+mod timers;
 
 use equivalent::Equivalent;
 use hashbrown::HashTable;
 use purlin_core::Tick;
+use purlin_timer_wheel::TimerId;
 
 use self::slots::{Recency, Slots};
+use self::timers::Timers;
+#[cfg(feature = "std")]
+use crate::engine::Kind;
 use crate::engine::{Fresh, SWEEP_BUDGET};
+#[cfg(feature = "std")]
+use crate::expiry::Standing;
 use crate::expiry::{Expiry, Life, Lifetimes};
 use crate::insertion::{Cause, Evicted, Eviction, Outcome};
 use crate::stats::Stats;
@@ -20,16 +27,17 @@ use crate::stats::Stats;
 ///
 /// 1. `weight` is the sum of the entries' weights and at most `limit`, whenever no method is running.
 /// 2. `index` holds exactly the numbers of the used slots, each under its entry's hash.
-/// 3. An entry has a timer in `expiry` exactly if it has a deadline, and the timer names its slot.
+/// 3. An entry has a timer in `timers` exactly if it has a deadline, and the timer names its slot.
 #[derive(Debug)]
 pub(crate) struct Lru<K, V> {
     index: HashTable<u32>,
     slots: Slots<Entry<K, V>>,
     weight: usize,
     limit: usize,
-    expiry: Expiry<u32>,
-    /// `entries` and `weight` are filled in by the engine.
-    pub(crate) counts: Stats,
+    expiry: Expiry,
+    timers: Timers,
+    /// But for the entries and their weight.
+    counts: Stats,
 }
 
 #[derive(Debug)]
@@ -40,6 +48,8 @@ struct Entry<K, V> {
     hash: u64,
     weight: usize,
     life: Life,
+    /// It may be set to an earlier tick than the entry has to live until now.
+    timer: Option<TimerId>,
 }
 
 impl<K, V> Lru<K, V> {
@@ -50,6 +60,7 @@ impl<K, V> Lru<K, V> {
             weight: 0,
             limit,
             expiry: Expiry::new(lifetimes, seed),
+            timers: Timers::new(),
             counts: Stats::default(),
         }
     }
@@ -60,6 +71,24 @@ impl<K, V> Lru<K, V> {
 
     pub(crate) fn weight(&self) -> usize {
         self.weight
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            entries: self.len(),
+            weight: self.weight,
+            ..self.counts
+        }
+    }
+
+    /// What the callers count.
+    #[cfg(feature = "std")]
+    pub(crate) fn counts(&mut self) -> &mut Stats {
+        &mut self.counts
+    }
+
+    pub(crate) fn has_evicted(&self) -> bool {
+        self.counts.evictions > 0
     }
 
     pub(crate) fn limit(&self) -> usize {
@@ -78,18 +107,18 @@ impl<K, V> Lru<K, V> {
     /// Takes expired entries out, with at most `budget` units of work. Returns whether none is left that had
     /// expired a wheel's tick ago.
     pub(crate) fn sweep(&mut self, budget: usize, gone: &mut Evicted<K, V>) -> bool {
-        let due = self.expiry.sweep(budget);
+        let (due, done) = self.timers.sweep(budget, &mut self.expiry);
         for &at in &due {
-            self.slots[at].life.fired();
-            if self.expiry.is_over(&self.slots[at].life) {
+            self.slots[at].timer = None;
+            if self.expiry.is_spent(self.slots[at].life) {
                 self.evict(at, gone);
             } else {
                 // It was used since its timer was set.
-                self.expiry.arm(at, &mut self.slots[at].life);
+                self.arm(at);
             }
         }
-        self.expiry.swept(due);
-        self.expiry.is_caught_up()
+        self.timers.swept(due);
+        done
     }
 
     /// The slot of a key. The only place where user code runs, and it changes nothing.
@@ -108,7 +137,7 @@ impl<K, V> Lru<K, V> {
     /// Looks an entry up: counts, makes it the newest, and prolongs its life.
     #[inline]
     pub(crate) fn lookup(&mut self, found: Option<u32>, gone: &mut Evicted<K, V>) -> Option<&V> {
-        let Some(at) = self.living(found, gone) else {
+        let Some(at) = self.usable(found, gone) else {
             self.counts.misses += 1;
             return None;
         };
@@ -123,8 +152,23 @@ impl<K, V> Lru<K, V> {
         found: Option<u32>,
         gone: &mut Evicted<K, V>,
     ) -> Option<&V> {
-        let at = self.living(found, gone)?;
+        let at = self.usable(found, gone)?;
         Some(self.refresh(at))
+    }
+
+    /// The value in the slot that was found, though it is over. It counts as found, and keeps its place and its time.
+    #[cfg(feature = "std")]
+    pub(crate) fn lookup_stale(&mut self, found: Option<u32>) -> Option<&V> {
+        let at = found?;
+        self.counts.hits += 1;
+        Some(&self.slots[at].value)
+    }
+
+    /// The value in the slot that was found, over or not, and how long it has been or will be.
+    #[cfg(feature = "std")]
+    pub(crate) fn inspect(&self, found: Option<u32>) -> Option<(&V, Standing)> {
+        let entry = &self.slots[found?];
+        Some((&entry.value, self.expiry.standing(entry.life)?))
     }
 
     /// The value in the slot that was found, left where it is in every respect, unless it is over at `now`.
@@ -142,7 +186,7 @@ impl<K, V> Lru<K, V> {
     ) -> Outcome<K, V> {
         let found = self.living(found, gone);
         let life = self.expiry.begin(fresh.time_to_live);
-        if self.limit == 0 || fresh.weight > self.limit || self.expiry.is_over(&life) {
+        if self.limit == 0 || fresh.weight > self.limit || self.expiry.is_over(life) {
             self.counts.rejections += 1;
             return Outcome::Rejected {
                 key: fresh.key,
@@ -158,6 +202,7 @@ impl<K, V> Lru<K, V> {
             hash: fresh.hash,
             weight: fresh.weight,
             life,
+            timer: None,
         };
         match found {
             Some(at) => {
@@ -192,20 +237,29 @@ impl<K, V> Lru<K, V> {
 
     /// Takes everything out, to be dropped by the caller.
     #[must_use = "entries are dropped where the caller chooses"]
-    pub(crate) fn clear(&mut self) -> impl Sized + use<K, V> {
+    pub(crate) fn clear(&mut self) -> Cleared<K, V> {
         self.counts.removals += self.len() as u64;
         self.weight = 0;
         self.expiry.clear();
-        let index = core::mem::take(&mut self.index);
-        (core::mem::replace(&mut self.slots, Slots::new()), index)
+        self.timers.clear();
+        Cleared {
+            slots: core::mem::replace(&mut self.slots, Slots::new()),
+            _index: core::mem::take(&mut self.index),
+        }
     }
 
     /// Keeps the entries of which `keep` is true.
-    pub(crate) fn retain(&mut self, now: Tick, mut keep: impl FnMut(&K, &V) -> bool) {
+    pub(crate) fn retain(
+        &mut self,
+        now: Tick,
+        mut keep: impl FnMut(&K, &V) -> bool,
+        mut leave: impl FnMut(K, V),
+    ) {
         for at in 0..self.slots.end() {
             let entry = self.entry_at(at, now);
             if entry.is_some_and(|entry| !keep(&entry.key, &entry.value)) {
-                drop(self.remove(at));
+                let (key, value) = self.remove(at);
+                leave(key, value);
             }
         }
     }
@@ -216,6 +270,7 @@ impl<K, V> Lru<K, V> {
     pub(crate) fn walk(
         &self,
         from: u64,
+        kind: Kind,
         now: Tick,
         most: usize,
         mut each: impl FnMut(&K, &V),
@@ -228,7 +283,12 @@ impl<K, V> Lru<K, V> {
             }
             // Slots are numbered by 32 bits, and this is one of them.
             let near = at as u32;
-            if let Some(entry) = self.entry_at(near, now) {
+            let is_kept = |entry: &&Entry<K, V>| !self.expiry.is_spent_at(entry.life, now);
+            let entry = match kind {
+                Kind::Living => self.entry_at(near, now),
+                Kind::Kept => self.slots.get(near).filter(is_kept),
+            };
+            if let Some(entry) = entry {
                 each(&entry.key, &entry.value);
                 met += 1;
             }
@@ -248,15 +308,29 @@ impl<K, V> Lru<K, V> {
     /// The entry in a slot, if there is one that is not over at `now`.
     fn entry_at(&self, at: u32, now: Tick) -> Option<&Entry<K, V>> {
         let entry = self.slots.get(at)?;
-        (!self.expiry.is_over_at(&entry.life, now)).then_some(entry)
+        (!self.expiry.is_over_at(entry.life, now)).then_some(entry)
     }
 
     /// The slot, unless its entry is over; then that leaves.
     #[inline]
     fn living(&mut self, found: Option<u32>, gone: &mut Evicted<K, V>) -> Option<u32> {
         let at = found?;
-        if self.expiry.is_over(&self.slots[at].life) {
+        if self.expiry.is_over(self.slots[at].life) {
             self.evict(at, gone);
+            return None;
+        }
+        Some(at)
+    }
+
+    /// The slot, unless its entry is over; then that stays for as long as somebody may ask for it still.
+    #[inline]
+    fn usable(&mut self, found: Option<u32>, gone: &mut Evicted<K, V>) -> Option<u32> {
+        let at = found?;
+        let life = self.slots[at].life;
+        if self.expiry.is_over(life) {
+            if self.expiry.is_spent(life) {
+                self.evict(at, gone);
+            }
             return None;
         }
         Some(at)
@@ -266,7 +340,9 @@ impl<K, V> Lru<K, V> {
     fn refresh(&mut self, at: u32) -> &V {
         self.slots.touch(at);
         let entry = &mut self.slots[at];
-        self.expiry.prolong(&mut entry.life);
+        if let Some(idle_at) = self.expiry.idle_end() {
+            entry.life.idle_at = idle_at;
+        }
         &entry.value
     }
 
@@ -278,7 +354,7 @@ impl<K, V> Lru<K, V> {
         self.weight += entry.weight;
         let hash = entry.hash;
         let at = self.slots.push(entry);
-        self.expiry.arm(at, &mut self.slots[at].life);
+        self.arm(at);
         let slots = &self.slots;
         self.index.insert_unique(hash, at, |&at| slots[at].hash);
     }
@@ -287,8 +363,8 @@ impl<K, V> Lru<K, V> {
         self.slots.touch(at);
         let weight = entry.weight;
         let mut before = core::mem::replace(&mut self.slots[at], entry);
-        self.slots[at].life.succeed(&mut before.life);
-        self.expiry.arm(at, &mut self.slots[at].life);
+        self.slots[at].timer = before.timer.take();
+        self.arm(at);
         // Counted in only once there is room. That comes before this entry's turn to leave: it is the newest, and
         // alone it fits.
         self.weight -= before.weight;
@@ -311,7 +387,7 @@ impl<K, V> Lru<K, V> {
 
     /// Takes an entry out because it is over, or else for the room.
     fn evict(&mut self, at: u32, gone: &mut Evicted<K, V>) {
-        let cause = if self.expiry.is_over(&self.slots[at].life) {
+        let cause = if self.expiry.is_over(self.slots[at].life) {
             self.counts.expirations += 1;
             Cause::Expired
         } else {
@@ -335,14 +411,36 @@ impl<K, V> Lru<K, V> {
             listed.remove();
         }
         self.weight -= entry.weight;
-        self.expiry.disarm(&mut entry.life);
+        self.timers.disarm(&mut entry.timer);
         entry
+    }
+
+    /// Sets the timer of an entry, if it has a deadline.
+    fn arm(&mut self, at: u32) {
+        let Entry { life, timer, .. } = &mut self.slots[at];
+        self.timers.arm(at, *life, timer, &mut self.expiry);
     }
 }
 
 /// How many slots a step of a walk looks at, at most.
 #[cfg(feature = "std")]
 const WALK_SLOTS: u64 = 1024;
+
+/// What an [`Lru`] held when it was cleared.
+#[derive(Debug)]
+pub(crate) struct Cleared<K, V> {
+    slots: Slots<Entry<K, V>>,
+    /// Its memory is freed after the lock, too.
+    _index: HashTable<u32>,
+}
+
+impl<K, V> Cleared<K, V> {
+    pub(crate) fn for_each(&self, mut each: impl FnMut(&K, &V)) {
+        for (_, entry) in self.slots.iter() {
+            each(&entry.key, &entry.value);
+        }
+    }
+}
 
 /// The entries of an [`Lru`], newest first.
 pub(crate) struct Iter<'a, K, V> {
@@ -356,7 +454,7 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
 
     fn next(&mut self) -> Option<(&'a K, &'a V)> {
         let (expiry, now) = (&self.lru.expiry, self.now);
-        let is_there = |(_, entry): &(u32, &Entry<K, V>)| !expiry.is_over_at(&entry.life, now);
+        let is_there = |(_, entry): &(u32, &Entry<K, V>)| !expiry.is_over_at(entry.life, now);
         let (_, entry) = self.entries.find(is_there)?;
         Some((&entry.key, &entry.value))
     }
@@ -388,7 +486,7 @@ mod tests {
                         .find(entry.hash, |&listed| listed == at)
                         .is_some()
                 );
-                self.expiry.check(at, &entry.life);
+                self.timers.check(at, entry.life, entry.timer, &self.expiry);
             }
             assert_eq!(self.weight, weight);
             assert_eq!(self.index.len(), self.len());
@@ -397,7 +495,7 @@ mod tests {
     }
 
     fn put(lru: &mut Lru<u32, &'static str>, key: u32, weight: usize, ttl: Option<u64>) {
-        let mut gone = Evicted::new();
+        let mut gone = Evicted::none();
         // Four hashes for all keys, so that they collide.
         let hash = u64::from(key) % 4;
         let found = lru.find(hash, &key);
@@ -442,7 +540,7 @@ mod tests {
             ..Lifetimes::default()
         };
         let mut lru = Lru::new(10, idle, 1);
-        let mut gone = Evicted::new();
+        let mut gone = Evicted::none();
         put(&mut lru, 1, 1, None);
         put(&mut lru, 2, 1, Some(500));
         lru.observe(Tick::ZERO.after(Duration::from_millis(60)), &mut gone);

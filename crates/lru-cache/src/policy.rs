@@ -16,6 +16,7 @@ use self::arm::Arm;
 use crate::raw::Print;
 
 pub(crate) mod arm;
+mod order;
 mod past;
 pub(crate) mod selector;
 pub(crate) mod set;
@@ -122,11 +123,11 @@ pub(crate) const SETS_MAX: usize = 1 << 16;
 
 /// The spot of a hash in a table that began with so many sets.
 #[inline]
-pub(crate) fn spot(hash: u64, n_sets: usize) -> Spot {
-    debug_assert!(n_sets <= SETS_MAX, "a position has 32 bits");
+pub(crate) fn spot(hash: u64, n_sets: u32) -> Spot {
+    debug_assert!(n_sets as usize <= SETS_MAX, "a position has 32 bits");
     // Mixed apart from what chooses a shard, so that the keys of one shard still fill all of its sets.
     let short = (hash ^ (hash >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32;
-    let position = ((short * n_sets as u64) >> 16) as u32;
+    let position = ((short * u64::from(n_sets)) >> 16) as u32;
     Spot {
         position,
         print: Print {
@@ -139,7 +140,7 @@ pub(crate) fn spot(hash: u64, n_sets: usize) -> Spot {
 impl Spot {
     /// The set, in a table that has doubled so many times.
     #[inline]
-    pub(crate) fn set(self, doublings: u32) -> usize {
+    pub(crate) fn set(self, doublings: u8) -> usize {
         (self.position >> (16 - doublings)) as usize
     }
 }

@@ -1,9 +1,9 @@
 //! The slots of one set, side by side, and the lock of a shard: the one module with unsafe code.
 //!
 //! A slot is five things: a tag and a mark of its key's hash, what the policy knows of it, its place in the order
-//! of use, and the entry. They stand in columns, for a policy looks at one of them in all slots at once. The columns
-//! and what the policy knows of the whole set are one allocation here: its first line of memory holds the tags of up
-//! to 48 slots, so that a look-up reads that line and the entry's. Built with `--cfg purlin_safe` the columns are
+//! of use, and the entry. They stand in columns, for a policy looks at one of them in all slots at once. What the policy
+//! knows of the whole set and the first 40 tags are one line of memory, in the table of the sets itself, and the other
+//! columns one allocation; so a look-up reads that line and the entry's. Built with `--cfg purlin_safe` the columns are
 //! vectors and the lock is a mutex, with the same methods and no unsafe code; every test can be run on either.
 
 pub(crate) mod lanes;
@@ -41,8 +41,36 @@ pub(crate) struct Slot {
     pub(crate) order: u16,
 }
 
+/// The columns of a block but its entries, all of one length but the past.
+pub(crate) struct Columns<'a> {
+    pub(crate) tally: &'a mut Tally,
+    /// Those of the first slots, and of the others.
+    pub(crate) tags: (&'a [u8], &'a [u8]),
+    pub(crate) marks: &'a [u16],
+    pub(crate) notes: &'a mut [u8],
+    pub(crate) orders: &'a mut [u16],
+    pub(crate) past: &'a mut [u16],
+}
+
+impl Columns<'_> {
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.notes.len()
+    }
+
+    #[inline]
+    pub(crate) fn print(&self, at: usize) -> Print {
+        let (near, far) = self.tags;
+        let tag = near.get(at).copied();
+        Print {
+            tag: tag.unwrap_or_else(|| far[at - near.len()]),
+            mark: self.marks[at],
+        }
+    }
+}
+
 /// What the policy knows of the set as a whole. The block keeps it and does not look at it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// The set's own clock.
     pub(crate) now: u16,
@@ -55,13 +83,26 @@ pub(crate) struct Tally {
     pub(crate) dither: u8,
 }
 
+impl Tally {
+    pub(crate) const fn new() -> Self {
+        Tally {
+            now: 0,
+            in_window: 0,
+            cursor: 0,
+            past: Past::Nothing,
+            dither: 0,
+        }
+    }
+}
+
 /// What a set remembers of those it does not hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Past {
-    #[default]
     Nothing,
-    /// A ring of those who left, each with the order it had: marks, then as many orders. An order of zero is nobody's.
+    /// A ring of those who left. Zero is nobody.
     Ghosts,
+    /// The same with the order that each had: ghosts, then as many orders.
+    OrderedGhosts,
     /// A count-min sketch of four rows of counters of four bits: each print has one in each row, and counts as the
     /// least of them.
     Counts,
@@ -104,7 +145,7 @@ mod tests {
     ) {
         let by_mark = cfg!(purlin_safe) || core::mem::needs_drop::<E>() || size_of::<E>() == 0;
         let mut rng = Rng::from_seed(4);
-        let mut block = Block::new();
+        let mut block: Block<E, Rc<u8>> = Block::new();
         let mut naive: Vec<(Slot, E)> = Vec::new();
         for step in 0..if cfg!(miri) { 60 } else { 2_000u32 } {
             let at = rng.below(naive.len().max(1) as u64) as usize;
@@ -118,7 +159,7 @@ mod tests {
                     naive[at] = (slot(step), make(step));
                 }
                 5 if !naive.is_empty() => {
-                    block.orders_mut()[at] = 7;
+                    block.columns().orders[at] = 7;
                     block.notes_mut()[at] = 9;
                     (naive[at].0.order, naive[at].0.note) = (7, 9);
                 }
@@ -142,21 +183,39 @@ mod tests {
                 assert_eq!(found, first);
             }
             assert_eq!(block.find(slot(!step).print, |_| false), None);
-            assert_eq!(block.past().len(), 0);
+            let columns = block.columns();
+            let (near, far) = columns.tags;
+            assert_eq!(
+                (columns.len(), near.len() + far.len()),
+                (naive.len(), naive.len())
+            );
+            assert_eq!(
+                (columns.marks.len(), columns.orders.len()),
+                (naive.len(), naive.len())
+            );
+            for (at, (slot, _)) in naive.iter().enumerate().step_by(each) {
+                assert_eq!(columns.print(at), slot.print);
+                assert_eq!(
+                    (columns.notes[at], columns.orders[at]),
+                    (slot.note, slot.order)
+                );
+            }
+            assert_eq!(columns.past.len(), 0);
         }
+        assert!(block.side().is_none());
+        block.set_side(Rc::new(1));
         block.make_past(24);
-        block.past_mut()[23] = 5;
+        block.columns().past[23] = 5;
         block.tally_mut().now = 6;
         while block.len() < if cfg!(miri) { 20 } else { 100 } {
             block.push(slot(block.len() as u32), make(1));
         }
-        assert_eq!(
-            (block.past()[23], block.past()[22], block.past().len()),
-            (5, 0, 24)
-        );
+        let past = block.columns().past;
+        assert_eq!((past[23], past[22], past.len()), (5, 0, 24));
         assert_eq!(block.tally().now, 6);
+        assert_eq!(block.side_mut(), Some(&mut Rc::new(1)));
         block.make_past(24);
-        assert_eq!(block.past()[23], 0);
+        assert_eq!(block.columns().past[23], 0);
     }
 
     #[test]
@@ -171,13 +230,16 @@ mod tests {
     #[test]
     fn every_entry_is_dropped_once() {
         let life = Rc::new(());
-        let mut block = Block::new();
+        let mut block: Block<_, Rc<()>> = Block::new();
         for n in 0..100 {
             block.push(slot(n), Rc::clone(&life));
         }
         drop(block.swap_remove(3));
         drop(block.replace(5, slot(500), Rc::clone(&life)));
         assert_eq!(Rc::strong_count(&life), 100);
+        block.set_side(Rc::clone(&life));
+        block.push(slot(7), Rc::clone(&life));
+        assert_eq!(Rc::strong_count(&life), 102);
         drop(block);
         assert_eq!(Rc::strong_count(&life), 1);
     }
@@ -188,7 +250,7 @@ mod tests {
         #[repr(align(256))]
         struct Wide(u8);
 
-        let mut block = Block::new();
+        let mut block: Block<Wide> = Block::new();
         for n in 0..20 {
             block.push(slot(n), Wide(n as u8));
         }

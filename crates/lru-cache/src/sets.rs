@@ -1,22 +1,29 @@
 //! Entries in sets, each under a policy of its own: who is found, who stays, how many fit, and how long they live.
 
+mod extras;
 mod group;
 #[cfg(feature = "std")]
 mod pool;
+mod walk;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use equivalent::Equivalent;
 use purlin_core::{Rng, Tick};
 
+use self::extras::Extra;
 #[cfg(feature = "std")]
 use self::group::Got;
-use self::group::{Extra, Group, Left};
+use self::group::{Group, Left};
 #[cfg(feature = "std")]
 pub(crate) use self::pool::Pool;
+pub(crate) use self::walk::{Cleared, Iter};
 #[cfg(feature = "std")]
 use crate::engine::Glance;
 use crate::engine::{Fresh, Place, SWEEP_BUDGET};
+#[cfg(feature = "std")]
+use crate::expiry::Standing;
 use crate::expiry::{Expiry, Life, Lifetimes};
 use crate::insertion::{Cause, Evicted, Eviction, Outcome};
 use crate::policy::arm::Arm;
@@ -35,38 +42,61 @@ use crate::stats::Stats;
 /// 1. `weight` is the sum of the entries' weights and at most `limit`, whenever no method is running.
 /// 2. `len` is the number of entries in all groups. There are none, or `begins_with` times two to the power of
 ///    `doublings`.
-/// 3. An entry has a timer in `expiry` exactly if it has a deadline, and the timer names the entry.
+/// 3. No entry of a set is to leave, for it is over, before the set's number in `dues`, and none of all before `expiry` has it looked for.
+///    There are as many dues as groups, or none if no entry had a deadline yet.
+///
+/// The fields stand in this order so that a look-up needs one line of memory of them, which the lock of a shard is on
+/// as well, and an insertion two more.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Sets<K, V> {
-    groups: Vec<Group<K, V>>,
+    groups: Box<[Group<K, V>]>,
     /// Groups of the smallest table.
-    begins_with: usize,
-    doublings: u32,
-    most_doublings: u32,
-    len: usize,
+    begins_with: u32,
+    doublings: u8,
+    most_doublings: u8,
+    /// Whether an entry ever had to make room.
+    has_evicted: bool,
+    rules: Rules,
+    len: u32,
+    hits: u64,
+    expiry: Expiry,
+    misses: u64,
+    insertions: u64,
+    evictions: u64,
     weight: usize,
     limit: usize,
-    /// Whether entries weigh other than one each.
+    /// The table doubles before it has more entries.
+    grows_at: u32,
+    /// Where to look next for an entry to evict when the set at hand has none to spare.
+    hand: u32,
+    rest: Box<Rest>,
+}
+
+/// What most calls do without.
+#[derive(Debug)]
+struct Rest {
+    rng: Rng,
     /// Where more of the limit may be had, once all of it is used.
     #[cfg(feature = "std")]
     pool: Option<Pool>,
-    rules: Rules,
-    expiry: Expiry<Name>,
-    /// The stamp of the next insertion. It comes round after 2³² of them: then an entry could be taken for one that
-    /// was judged so long ago, in a walk that lasted for all of that time.
-    next_stamp: u32,
-    /// Where to look next for an entry to evict when the set at hand has none to spare.
-    hand: usize,
-    rng: Rng,
-    /// `entries` and `weight` are filled in by the engine.
-    pub(crate) counts: Stats,
+    dues: Vec<Tick>,
+    /// The set where the look for the dead goes on, and the least of the dues since it came by the first.
+    looks_at: usize,
+    least_due: Tick,
+    /// What is not counted in fields of its own.
+    counts: Stats,
 }
 
-/// Names an insertion that has a deadline, for as long as its entry is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Name {
-    position: u32,
-    stamp: u32,
+/// What became of an entry that was stored.
+#[cfg(feature = "std")]
+pub(crate) enum Stored<K, V> {
+    /// There was room.
+    Added,
+    /// It is in place of this entry of the same key.
+    Replaced(K, V),
+    /// This one had to leave for it.
+    InPlaceOf(K, V),
 }
 
 /// Up to so many entries a cache is one set.
@@ -74,14 +104,17 @@ const ONE_SET: usize = 1024;
 /// Entries of a set on the average, when the cache is full.
 const WAYS: usize = 40;
 /// The average where nobody knows how many entries make the cache full.
-const WAYS_BY_WEIGHT: usize = 32;
+const WAYS_BY_WEIGHT: u32 = 32;
 /// The most sets of a table that was not yet doubled.
 const BEGINS_WITH_MAX: usize = 16;
 /// How often a table can double: its groups then share no bit of the positions.
-const DOUBLINGS_MAX: u32 = 16;
+const DOUBLINGS_MAX: u8 = 16;
 /// The most entries of one set: it is then full whatever the bound. Only a hasher that has few hashes for many
 /// keys gets there.
 const GROUP_MAX: usize = 4096;
+/// How many sets' dues are looked at for one unit of work in the look for the dead; to look at a set is one as well, and
+/// to take an entry out.
+const DUES_A_UNIT: usize = 16;
 /// How many sets are looked at for the fullest, when one is to give up an entry for another.
 const LOOK_AT: usize = 8;
 
@@ -108,21 +141,31 @@ impl<K, V> Sets<K, V> {
             ways_of(limit, begins_with, most_doublings)
         };
         Sets {
-            groups: Vec::new(),
+            groups: Box::default(),
             begins_with,
             doublings: 0,
             most_doublings,
+            has_evicted: false,
+            rules: Rules { arm, ways },
             len: 0,
+            hits: 0,
+            expiry: Expiry::new(lifetimes, seed),
+            misses: 0,
+            insertions: 0,
+            evictions: 0,
             weight: 0,
             limit,
-            #[cfg(feature = "std")]
-            pool: None,
-            rules: Rules { arm, ways },
-            expiry: Expiry::new(lifetimes, seed),
-            next_stamp: 1,
+            grows_at: 0,
             hand: 0,
-            rng: Rng::from_seed(seed),
-            counts: Stats::default(),
+            rest: Box::new(Rest {
+                rng: Rng::from_seed(seed),
+                #[cfg(feature = "std")]
+                pool: None,
+                dues: Vec::new(),
+                looks_at: 0,
+                least_due: Tick::MAX,
+                counts: Stats::default(),
+            }),
         }
     }
 
@@ -134,11 +177,34 @@ impl<K, V> Sets<K, V> {
         (self.begins_with, self.most_doublings) = sets_for(self.limit);
         self.rules.ways = ways_of(self.limit, self.begins_with, self.most_doublings);
         self.limit = pool.own();
-        self.pool = Some(pool);
+        self.rest.pool = Some(pool);
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.len as usize
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            hits: self.hits,
+            misses: self.misses,
+            insertions: self.insertions,
+            evictions: self.evictions,
+            entries: self.len(),
+            weight: self.weight,
+            ..self.rest.counts
+        }
+    }
+
+    /// What the callers count.
+    #[cfg(feature = "std")]
+    pub(crate) fn counts(&mut self) -> &mut Stats {
+        &mut self.rest.counts
+    }
+
+    #[inline]
+    pub(crate) fn has_evicted(&self) -> bool {
+        self.has_evicted
     }
 
     pub(crate) fn weight(&self) -> usize {
@@ -162,23 +228,44 @@ impl<K, V> Sets<K, V> {
     }
 
     pub(crate) fn sweep(&mut self, budget: usize, gone: &mut Evicted<K, V>) -> bool {
-        let due = self.expiry.sweep(budget);
-        for &name in &due {
-            let place = self
-                .named(name)
-                .expect("timers name entries that are there");
-            let extra = self.groups[place.set as usize].extra_mut(place.at as usize);
-            let life = &mut extra.expect("who is named has a stamp").life;
-            life.fired();
-            if self.expiry.is_over(life) {
-                self.evict(place, gone);
-            } else {
-                // It was used since its timer was set.
-                self.expiry.arm(name, life);
+        let n_sets = self.rest.dues.len();
+        let mut left = budget.saturating_mul(DUES_A_UNIT);
+        for _ in 0..n_sets {
+            let set = self.rest.looks_at;
+            let is_due = self.rest.dues[set] <= self.expiry.latest();
+            let costs = if is_due { DUES_A_UNIT } else { 1 };
+            if left < costs {
+                return false;
+            }
+            left -= costs;
+            if is_due && !self.sweep_set(set, &mut left, gone) {
+                return false;
+            }
+            self.rest.least_due = self.rest.least_due.min(self.rest.dues[set]);
+            self.rest.looks_at += 1;
+            if self.rest.looks_at == n_sets {
+                self.rest.looks_at = 0;
+                let least = core::mem::replace(&mut self.rest.least_due, Tick::MAX);
+                self.expiry.looked(least);
             }
         }
-        self.expiry.swept(due);
-        self.expiry.is_caught_up()
+        true
+    }
+
+    /// Takes out what is spent in a set, as far as the budget goes. Returns whether it went far enough.
+    fn sweep_set(&mut self, set: usize, left: &mut usize, gone: &mut Evicted<K, V>) -> bool {
+        // From the end, for where one leaves, the last takes its place.
+        for at in (0..self.groups[set].len()).rev() {
+            if self.groups[set].is_spent(at, &self.expiry) {
+                if *left < DUES_A_UNIT {
+                    return false;
+                }
+                *left -= DUES_A_UNIT;
+                self.evict(place(set, at), gone);
+            }
+        }
+        self.rest.dues[set] = self.expiry.leaves_at(self.groups[set].earliest());
+        true
     }
 
     #[inline]
@@ -198,24 +285,27 @@ impl<K, V> Sets<K, V> {
     where
         Q: Equivalent<K> + ?Sized,
     {
-        self.expiry.observe(now);
-        if self.expiry.is_behind() {
-            return None;
+        // Zero where nothing has a deadline.
+        if now > Tick::ZERO {
+            self.expiry.observe(now);
+            if self.expiry.is_behind() {
+                return None;
+            }
         }
         let spot = self.spot(hash);
         let group = self.groups.get_mut(spot.set(self.doublings));
         let found = group.and_then(|group| group.get(spot.print, key, &self.rules, &self.expiry));
         match found {
             Some(Got::Value(value)) => {
-                self.counts.hits += 1;
+                self.hits += 1;
                 Some(Glance {
                     value: Some(value),
-                    tells: self.counts.evictions > 0,
+                    tells: self.has_evicted,
                 })
             }
             Some(Got::Over) => None,
             None => {
-                self.counts.misses += 1;
+                self.misses += 1;
                 Some(Glance {
                     value: None,
                     tells: false,
@@ -226,11 +316,11 @@ impl<K, V> Sets<K, V> {
 
     #[inline]
     pub(crate) fn lookup(&mut self, found: Option<Place>, gone: &mut Evicted<K, V>) -> Option<&V> {
-        let Some(place) = self.living(found, gone) else {
-            self.counts.misses += 1;
+        let Some(place) = self.usable(found, gone) else {
+            self.misses += 1;
             return None;
         };
-        self.counts.hits += 1;
+        self.hits += 1;
         Some(self.refresh(place))
     }
 
@@ -240,8 +330,23 @@ impl<K, V> Sets<K, V> {
         found: Option<Place>,
         gone: &mut Evicted<K, V>,
     ) -> Option<&V> {
-        let place = self.living(found, gone)?;
+        let place = self.usable(found, gone)?;
         Some(self.refresh(place))
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn lookup_stale(&mut self, found: Option<Place>) -> Option<&V> {
+        let place = found?;
+        self.hits += 1;
+        Some(self.groups[place.set as usize].value(place.at as usize))
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn inspect(&self, found: Option<Place>) -> Option<(&V, Standing)> {
+        let place = found?;
+        let group = &self.groups[place.set as usize];
+        let at = place.at as usize;
+        Some((group.value(at), group.standing(at, &self.expiry)?))
     }
 
     pub(crate) fn peek(&self, found: Option<Place>, now: Tick) -> Option<&V> {
@@ -249,6 +354,69 @@ impl<K, V> Sets<K, V> {
         let (_, value) =
             self.groups[place.set as usize].living(place.at as usize, &self.expiry, now)?;
         Some(value)
+    }
+
+    /// Stores an entry that weighs one and lives for ever, as [`put`](Self::put) does and in one go, where nothing is in
+    /// the way; otherwise it is given back, and nothing has changed. Only the keys' `Eq` can panic, and before anything
+    /// has changed.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn put_at_once(
+        &mut self,
+        hash: u64,
+        key: K,
+        value: V,
+    ) -> Result<Stored<K, V>, (K, V)>
+    where
+        K: Eq,
+    {
+        let spot = self.spot(hash);
+        let set = spot.set(self.doublings);
+        let (len, n_groups) = (self.len as usize, self.groups.len());
+        let Some(group) = self.groups.get_mut(set) else {
+            return Err((key, value));
+        };
+        group.prefetch();
+        if let Some(at) = group.find(spot.print, &key) {
+            if !group.is_plain() {
+                return Err((key, value));
+            }
+            self.insertions += 1;
+            group.hit(at, &self.rules, &self.expiry);
+            let before = group.renew(at, (key, value), Extra::PLAIN, Tick::ZERO);
+            return Ok(Stored::Replaced(before.key, before.value));
+        }
+        let own = group.len();
+        if !group.is_plain() || own >= GROUP_MAX {
+            return Err((key, value));
+        }
+        if self.limit > self.weight {
+            if self.len >= self.grows_at {
+                return Err((key, value));
+            }
+            group.add(
+                spot.print,
+                (key, value),
+                Extra::PLAIN,
+                &self.rules,
+                Tick::ZERO,
+            );
+            self.insertions += 1;
+            self.len += 1;
+            self.weight += 1;
+            return Ok(Stored::Added);
+        }
+        let pool = self.rest.pool.as_ref();
+        // The second as in `can_spare`.
+        if pool.is_some_and(|pool| !pool.is_empty()) || own < 2 || 2 * own * n_groups <= len {
+            return Err((key, value));
+        }
+        self.insertions += 1;
+        self.evictions += 1;
+        self.has_evicted = true;
+        let rng = &mut self.rest.rng;
+        let (key, value) = group.exchange_plain(spot.print, (key, value), &self.rules, rng);
+        Ok(Stored::InPlaceOf(key, value))
     }
 
     #[inline]
@@ -260,8 +428,8 @@ impl<K, V> Sets<K, V> {
     ) -> Outcome<K, V> {
         let found = self.living(found, gone);
         let life = self.expiry.begin(fresh.time_to_live);
-        if self.limit == 0 || fresh.weight > self.limit || self.expiry.is_over(&life) {
-            self.counts.rejections += 1;
+        if self.limit == 0 || fresh.weight > self.limit || self.expiry.is_over(life) {
+            self.rest.counts.rejections += 1;
             return Outcome::Rejected {
                 key: fresh.key,
                 value: fresh.value,
@@ -269,7 +437,7 @@ impl<K, V> Sets<K, V> {
             };
         }
 
-        self.counts.insertions += 1;
+        self.insertions += 1;
         match found {
             Some(place) => {
                 let (key, value) = self.replace(place, fresh, life, gone);
@@ -302,81 +470,37 @@ impl<K, V> Sets<K, V> {
         None
     }
 
-    pub(crate) fn retain(&mut self, now: Tick, mut keep: impl FnMut(&K, &V) -> bool) {
+    pub(crate) fn retain(
+        &mut self,
+        now: Tick,
+        mut keep: impl FnMut(&K, &V) -> bool,
+        mut leave: impl FnMut(K, V),
+    ) {
         for set in 0..self.groups.len() {
             // From the end, for where one leaves, the last takes its place, and that has been judged.
             for at in (0..self.groups[set].len()).rev() {
                 let entry = self.groups[set].living(at, &self.expiry, now);
                 if entry.is_some_and(|(key, value)| !keep(key, value)) {
-                    drop(self.remove(place(set, at)));
+                    let (key, value) = self.remove(place(set, at));
+                    leave(key, value);
                 }
             }
         }
     }
 
     #[must_use = "entries are dropped where the caller chooses"]
-    pub(crate) fn clear(&mut self) -> impl Sized + use<K, V> {
-        self.counts.removals += self.len as u64;
+    pub(crate) fn clear(&mut self) -> Cleared<K, V> {
+        self.rest.counts.removals += u64::from(self.len);
         self.weight = 0;
         self.len = 0;
         self.hand = 0;
         self.doublings = 0;
+        self.grows_at = 0;
         self.expiry.clear();
+        self.rest.dues = Vec::new();
+        (self.rest.looks_at, self.rest.least_due) = (0, Tick::MAX);
         self.give_back();
-        core::mem::take(&mut self.groups)
-    }
-
-    /// A walk is in the order of positions, which stays when the table doubles meanwhile; so it meets each entry
-    /// that stays exactly once.
-    #[cfg(feature = "std")]
-    pub(crate) fn walk(
-        &self,
-        from: u64,
-        now: Tick,
-        most: usize,
-        mut each: impl FnMut(&K, &V),
-    ) -> Option<u64> {
-        let mut met = 0;
-        let (mut from, mut looked_at) = (from, 0);
-        let bits = 16 - self.doublings;
-        let end = (self.groups.len() as u64) << bits;
-        while from < end {
-            let set = (from >> bits) as usize;
-            let group = &self.groups[set];
-            let mut ahead: Vec<(u64, usize)> = (0..group.len())
-                .map(|at| (self.position(set, at).into(), at))
-                .filter(|&(position, _)| position >= from)
-                .collect();
-            ahead.sort_unstable();
-            let mut before = None;
-            for (position, at) in ahead {
-                // Those of one position go together, for a walk cannot go on between them.
-                if met >= most && before != Some(position) {
-                    return Some(position);
-                }
-                before = Some(position);
-                if let Some((key, value)) = group.living(at, &self.expiry, now) {
-                    each(key, value);
-                    met += 1;
-                }
-            }
-            from = (set as u64 + 1) << bits;
-            looked_at += 1;
-            if met >= most || looked_at >= most {
-                break;
-            }
-        }
-        (from < end).then_some(from)
-    }
-
-    pub(crate) fn iter(&self, now: Tick) -> Iter<'_, K, V> {
-        Iter {
-            sets: self,
-            now,
-            set: 0,
-            at: 0,
-            left: self.len,
-        }
+        Cleared(core::mem::take(&mut self.groups))
     }
 
     #[inline]
@@ -389,17 +513,26 @@ impl<K, V> Sets<K, V> {
         begun << 16 | u32::from(self.groups[set].mark(at))
     }
 
-    fn named(&self, name: Name) -> Option<Place> {
-        let set = (name.position >> (16 - self.doublings)) as usize;
-        Some(place(set, self.groups.get(set)?.stamped(name.stamp)?))
-    }
-
     /// The place, unless its entry is over; then that leaves.
     #[inline]
     fn living(&mut self, found: Option<Place>, gone: &mut Evicted<K, V>) -> Option<Place> {
         let place = found?;
         if self.groups[place.set as usize].is_over(place.at as usize, &self.expiry) {
             self.evict(place, gone);
+            return None;
+        }
+        Some(place)
+    }
+
+    /// The place, unless its entry is over; then that stays for as long as somebody may ask for it still.
+    #[inline]
+    fn usable(&mut self, found: Option<Place>, gone: &mut Evicted<K, V>) -> Option<Place> {
+        let place = found?;
+        let (group, at) = (&self.groups[place.set as usize], place.at as usize);
+        if group.is_over(at, &self.expiry) {
+            if group.is_spent(at, &self.expiry) {
+                self.evict(place, gone);
+            }
             return None;
         }
         Some(place)
@@ -419,25 +552,25 @@ impl<K, V> Sets<K, V> {
         let set = spot.set(self.doublings);
         let group = &mut self.groups[set];
         group.prefetch();
-        let segment = group.expect(spot.print, &self.rules);
         let weight = fresh.weight;
         let entry = (fresh.key, fresh.value);
-        let extra = self.extra(weight, life);
+        let extra = Extra { weight, life };
+        let now = self.expiry.latest();
         let at = if self.has_room(weight) && self.groups[set].len() < GROUP_MAX {
-            self.groups[set].add(spot.print, entry, extra, segment, &self.rules)
+            self.groups[set].add(spot.print, entry, extra, &self.rules, now)
         } else if self.can_spare(set) || self.groups[set].len() >= GROUP_MAX {
             let group = &mut self.groups[set];
-            let at = group.victim(Some(segment), None, &self.rules, &mut self.rng);
-            let left = group.replace(at, spot.print, entry, extra, segment);
+            let rng = &mut self.rest.rng;
+            let (at, left) = group.exchange(spot.print, entry, extra, &self.rules, rng, now);
             self.report(left, gone);
             self.make_room(weight, set, at, gone)
         } else {
             self.make_room(weight, set, usize::MAX, gone);
-            self.groups[set].add(spot.print, entry, extra, segment, &self.rules)
+            self.groups[set].add(spot.print, entry, extra, &self.rules, now)
         };
         self.len += 1;
         self.weight += weight;
-        self.set_timer(place(set, at));
+        self.expect_end(set, at, life);
     }
 
     fn replace(
@@ -448,20 +581,16 @@ impl<K, V> Sets<K, V> {
         gone: &mut Evicted<K, V>,
     ) -> (K, V) {
         let weight = fresh.weight;
-        let extra = self.extra(weight, life);
+        let extra = Extra { weight, life };
         let (set, at) = (place.set as usize, place.at as usize);
         let group = &mut self.groups[set];
         group.hit(at, &self.rules, &self.expiry);
-        let mut before = group.renew(at, (fresh.key, fresh.value), extra);
-        // Its timer names the insertion before.
-        if let Some(extra) = &mut before.extra {
-            self.expiry.disarm(&mut extra.life);
-        }
+        let before = group.renew(at, (fresh.key, fresh.value), extra, self.expiry.latest());
         // Counted in only once there is room.
-        self.weight -= before.weight();
+        self.weight -= before.extra.weight;
         let at = self.make_room(weight, set, at, gone);
         self.weight += weight;
-        self.set_timer(self::place(set, at));
+        self.expect_end(set, at, life);
         (before.key, before.value)
     }
 
@@ -488,39 +617,29 @@ impl<K, V> Sets<K, V> {
         let group = &mut self.groups[donor];
         let last = group.len() - 1;
         let keep = (donor == set && kept <= last).then_some(kept);
-        let victim = group.victim(None, keep, &self.rules, &mut self.rng);
-        let left = group.take(victim);
+        let (victim, left) = group.expel(keep, &self.rules, &mut self.rest.rng);
         self.report(left, gone);
         if keep == Some(last) { victim } else { kept }
     }
 
-    /// What is to be known of an entry beside itself, if that is anything.
+    /// Takes note of the life of an entry that came to a set.
     #[inline]
-    fn extra(&mut self, weight: usize, life: Life) -> Option<Extra> {
-        if weight == 1 && !life.is_mortal() {
-            return None;
+    fn expect_end(&mut self, set: usize, at: usize, life: Life) {
+        if life.is_mortal() {
+            // As it was written down, which may be earlier.
+            let deadline = self.groups[set].extra(at).life.deadline();
+            self.expect_leave(set, self.expiry.leaves_at(deadline));
         }
-        let stamp = self.next_stamp;
-        // Zero is for those that nobody asks for.
-        self.next_stamp = stamp.wrapping_add(1).max(1);
-        Some(Extra {
-            weight,
-            life,
-            stamp,
-        })
     }
 
-    #[inline]
-    fn set_timer(&mut self, place: Place) {
-        let (set, at) = (place.set as usize, place.at as usize);
-        if self.groups[set].extra_mut(at).is_none() {
-            return;
+    fn expect_leave(&mut self, set: usize, deadline: Tick) {
+        if self.rest.dues.is_empty() {
+            self.rest.dues = self.groups.iter().map(|_| Tick::MAX).collect();
         }
-        let position = self.position(set, at);
-        if let Some(Extra { life, stamp, .. }) = self.groups[set].extra_mut(at) {
-            let stamp = *stamp;
-            self.expiry.arm(Name { position, stamp }, life);
-        }
+        let due = &mut self.rest.dues[set];
+        *due = deadline.min(*due);
+        self.rest.least_due = self.rest.least_due.min(deadline);
+        self.expiry.expect(deadline);
     }
 
     /// Whether so much more weight fits, if need be after a look into the pool.
@@ -528,19 +647,19 @@ impl<K, V> Sets<K, V> {
     fn has_room(&mut self, weight: usize) -> bool {
         if weight > self.limit - self.weight {
             #[cfg(feature = "std")]
-            if let Some(pool) = &self.pool {
+            if let Some(pool) = &self.rest.pool {
                 self.limit += pool.take(weight);
                 return weight <= self.limit - self.weight;
             }
             return false;
         }
-        self.len < u32::MAX as usize
+        self.len < u32::MAX
     }
 
     /// Gives back to the pool what is not needed for now.
     fn give_back(&mut self) {
         #[cfg(feature = "std")]
-        if let Some(pool) = &self.pool {
+        if let Some(pool) = &self.rest.pool {
             self.limit -= pool.put(self.limit - self.weight, self.limit);
         }
     }
@@ -549,7 +668,7 @@ impl<K, V> Sets<K, V> {
     #[inline]
     fn can_spare(&self, set: usize) -> bool {
         let own = self.groups[set].len();
-        own > 1 && 2 * own * self.groups.len() > self.len
+        own > 1 && 2 * own * self.groups.len() > self.len as usize
     }
 
     /// The set that gives up an entry for one that comes to this set, which has none to spare.
@@ -561,11 +680,11 @@ impl<K, V> Sets<K, V> {
     /// The fullest of the next few sets but one, from the first that has an entry on.
     fn fullest_near_hand(&mut self, but: usize) -> Option<usize> {
         let n_groups = self.groups.len();
-        let start = self.hand;
+        let start = self.hand as usize;
         let around = |n: usize| (start + n) % n_groups;
         let has_some = |&set: &usize| set != but && self.groups[set].len() > 0;
         let first = (0..n_groups).find(|&n| has_some(&around(n)))?;
-        self.hand = around(first + 1);
+        self.hand = around(first + 1) as u32;
         (first..first + LOOK_AT.min(n_groups))
             .map(around)
             .filter(has_some)
@@ -581,12 +700,12 @@ impl<K, V> Sets<K, V> {
 
     #[inline]
     fn report(&mut self, left: Left<K, V>, gone: &mut Evicted<K, V>) {
-        let life = left.extra.as_ref().map(|extra| &extra.life);
-        let cause = if life.is_some_and(|life| self.expiry.is_over(life)) {
-            self.counts.expirations += 1;
+        let cause = if self.expiry.is_over(left.extra.life) {
+            self.rest.counts.expirations += 1;
             Cause::Expired
         } else {
-            self.counts.evictions += 1;
+            self.evictions += 1;
+            self.has_evicted = true;
             Cause::Capacity
         };
         let (key, value) = self.count_out(left);
@@ -595,7 +714,7 @@ impl<K, V> Sets<K, V> {
 
     /// Takes an entry out because somebody asked for it.
     fn remove(&mut self, place: Place) -> (K, V) {
-        self.counts.removals += 1;
+        self.rest.counts.removals += 1;
         let left = self.groups[place.set as usize].take(place.at as usize);
         let pair = self.count_out(left);
         self.give_back();
@@ -603,21 +722,16 @@ impl<K, V> Sets<K, V> {
     }
 
     #[inline]
-    fn count_out(&mut self, mut left: Left<K, V>) -> (K, V) {
+    fn count_out(&mut self, left: Left<K, V>) -> (K, V) {
         self.len -= 1;
-        self.weight -= left.weight();
-        if let Some(extra) = &mut left.extra {
-            self.expiry.disarm(&mut extra.life);
-        }
+        self.weight -= left.extra.weight;
         (left.key, left.value)
     }
 
     /// Sees to it that there are sets enough for one entry more.
     #[inline]
     fn grow(&mut self) {
-        if self.len >= self.groups.len() * self.rules.ways && self.doublings < self.most_doublings
-            || self.groups.is_empty()
-        {
+        if self.len >= self.grows_at {
             self.double();
         }
     }
@@ -626,74 +740,58 @@ impl<K, V> Sets<K, V> {
     fn double(&mut self) {
         if self.groups.is_empty() {
             self.groups = (0..self.begins_with).map(|_| Group::new()).collect();
+            self.grows_at = self.when_to_grow();
             return;
         }
         self.doublings += 1;
         let bit = 16 - self.doublings;
         let mut groups = Vec::with_capacity(2 * self.groups.len());
-        for mut lower in core::mem::take(&mut self.groups) {
+        for mut lower in core::mem::take(&mut self.groups).into_vec() {
             let goes = |print: Print| print.mark >> bit & 1 == 1;
-            let upper = lower.split(goes);
+            let upper = lower.split(goes, self.expiry.latest());
             groups.push(lower);
             groups.push(upper);
         }
-        self.groups = groups;
+        self.groups = groups.into_boxed_slice();
         self.hand = 0;
+        // Each half may have what the whole had, and the look for the dead begins anew.
+        let dues = self.rest.dues.iter().flat_map(|&due| [due, due]).collect();
+        self.rest.dues = dues;
+        (self.rest.looks_at, self.rest.least_due) = (0, Tick::MAX);
+        self.grows_at = self.when_to_grow();
+    }
+
+    fn when_to_grow(&self) -> u32 {
+        if self.doublings == self.most_doublings {
+            return u32::MAX;
+        }
+        let full = self.groups.len() * self.rules.ways as usize;
+        full.try_into().unwrap_or(u32::MAX)
     }
 }
 
 /// How many sets a table for so many entries begins with, and how often it doubles.
-fn sets_for(limit: usize) -> (usize, u32) {
+fn sets_for(limit: usize) -> (u32, u8) {
     let needed = (limit / WAYS).max(1);
     let doublings = (needed / BEGINS_WITH_MAX)
         .checked_ilog2()
         .map_or(0, |log| log + 1);
-    let doublings = doublings.min(DOUBLINGS_MAX);
-    ((needed >> doublings).min(BEGINS_WITH_MAX), doublings)
+    let doublings = doublings.min(DOUBLINGS_MAX.into());
+    (
+        (needed >> doublings).min(BEGINS_WITH_MAX) as u32,
+        doublings as u8,
+    )
 }
 
 /// The entries of a set on the average, when the cache is full.
-fn ways_of(limit: usize, begins_with: usize, most_doublings: u32) -> usize {
-    (limit / (begins_with << most_doublings)).clamp(1, ONE_SET)
+fn ways_of(limit: usize, begins_with: u32, most_doublings: u8) -> u32 {
+    (limit / ((begins_with as usize) << most_doublings)).clamp(1, ONE_SET) as u32
 }
 
 fn place(set: usize, at: usize) -> Place {
     Place {
         set: set as u32,
         at: at as u32,
-    }
-}
-
-/// The entries of [`Sets`] that are not over, set by set.
-pub(crate) struct Iter<'a, K, V> {
-    sets: &'a Sets<K, V>,
-    now: Tick,
-    set: usize,
-    at: usize,
-    left: usize,
-}
-
-impl<'a, K, V> Iterator for Iter<'a, K, V> {
-    type Item = (&'a K, &'a V);
-
-    fn next(&mut self) -> Option<(&'a K, &'a V)> {
-        loop {
-            let group = self.sets.groups.get(self.set)?;
-            if self.at == group.len() {
-                (self.set, self.at) = (self.set + 1, 0);
-                continue;
-            }
-            let entry = group.living(self.at, &self.sets.expiry, self.now);
-            self.at += 1;
-            self.left -= 1;
-            if entry.is_some() {
-                return entry;
-            }
-        }
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (0, Some(self.left))
     }
 }
 

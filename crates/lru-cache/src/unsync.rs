@@ -16,7 +16,8 @@ use crate::builder::Weigher;
 use crate::builder::{Builder, Unlimited};
 use crate::engine::{self, Engine, Fresh};
 use crate::expiry::Lifetimes;
-use crate::insertion::{Evicted, Inserted};
+use crate::insertion::{Cause, Inserted};
+use crate::listener::{Gone, Listener, Told};
 use crate::policy::selector::Selector;
 use crate::stats::Stats;
 
@@ -58,6 +59,7 @@ pub struct Cache<
     /// There if the policy is adaptive.
     selector: Option<Box<Selector>>,
     weigher: Option<Weigher<K, V>>,
+    listener: Option<Listener<K, V>>,
     hasher: S,
     clock: C,
     /// Whether any entry can have a deadline; until then the clock is not read.
@@ -82,6 +84,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         engine: Engine<K, V>,
         selector: Option<Selector>,
         weigher: Option<Weigher<K, V>>,
+        listener: Option<Listener<K, V>>,
         hasher: S,
         clock: C,
         lifetimes: Lifetimes,
@@ -90,6 +93,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
             engine,
             selector: selector.map(Box::new),
             weigher,
+            listener,
             hasher,
             clock,
             timed: lifetimes.is_any(),
@@ -123,7 +127,12 @@ impl<K, V, S, C> Cache<K, V, S, C> {
 
     /// Drops all entries, and gives their memory back.
     pub fn clear(&mut self) {
-        drop(self.engine.clear());
+        let cleared = self.engine.clear();
+        let mut told = Told::new(self.listener.as_ref());
+        if told.is_wanted() {
+            cleared.for_each(|key, value| told.one(key, value, Cause::Cleared));
+            told.end();
+        }
     }
 }
 
@@ -138,12 +147,17 @@ where
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let mut gone = Evicted::new();
+        let mut gone = Gone::new(self.listener.as_ref());
         self.engine.observe(self.now(), &mut gone);
         let hash = self.hasher.hash_one(key);
         let found = self.engine.find(hash, key);
         if found.is_some() && self.engine.has_evicted() {
-            self.adapt(hash, true);
+            adapt(
+                &mut self.selector,
+                &mut self.engine,
+                self.weigher.is_some(),
+                (hash, true),
+            );
         }
         self.engine.lookup(found, &mut gone)
     }
@@ -193,18 +207,22 @@ where
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let mut gone = Evicted::new();
+        let mut gone = Gone::new(self.listener.as_ref());
         self.engine.observe(self.now(), &mut gone);
         let found = self.engine.find(self.hasher.hash_one(key), key);
-        self.engine.take(found, &mut gone)
+        let taken = self.engine.take(found, &mut gone);
+        gone.tell_removed(taken.as_ref());
+        taken
     }
 
     /// Takes out the entry that is next to leave: the least recently used with [`Policy::Lru`](crate::Policy::Lru),
     /// otherwise the one that a set, of those that have more than others, can best do without.
     pub fn pop_oldest(&mut self) -> Option<(K, V)> {
-        let mut gone = Evicted::new();
+        let mut gone = Gone::new(self.listener.as_ref());
         self.engine.observe(self.now(), &mut gone);
-        self.engine.take_oldest(&mut gone)
+        let taken = self.engine.take_oldest(&mut gone);
+        gone.tell_removed(taken.as_ref());
+        taken
     }
 
     /// Keeps the entries of which `keep` is true. O(n).
@@ -212,7 +230,11 @@ where
     /// If `keep` panics, the entries it refused before are gone and the others are there.
     pub fn retain(&mut self, keep: impl FnMut(&K, &V) -> bool) {
         let now = self.now();
-        self.engine.retain(now, keep);
+        let mut told = Told::new(self.listener.as_ref());
+        self.engine.retain(now, keep, |key, value| {
+            told.one(&key, &value, Cause::Removed);
+        });
+        told.end();
     }
 
     /// The entries, without counting as a use: newest first with [`Policy::Lru`](crate::Policy::Lru), in no
@@ -221,12 +243,13 @@ where
         Iter(self.engine.iter(self.now()))
     }
 
-    /// Drops entries whose time has come, with at most `budget` units of work: an entry dropped, or a timer moved.
+    /// Drops entries whose time has come, with at most `budget` units of work: an entry dropped, or a few
+    /// of those looked at that could be over.
     /// Returns whether it got done, up to the last millisecond or so.
     ///
     /// Each call does a little of this on the side. It is for a cache that may lie unused for long.
     pub fn sweep(&mut self, budget: usize) -> bool {
-        let mut gone = Evicted::new();
+        let mut gone = Gone::new(self.listener.as_ref());
         self.engine.observe(self.now(), &mut gone);
         self.engine.sweep(budget, &mut gone)
     }
@@ -234,8 +257,8 @@ where
     fn store(&mut self, key: K, value: V, time_to_live: Option<Duration>) -> Inserted<K, V> {
         let hash = self.hasher.hash_one(&key);
         let weight = self.weigher.as_ref().map_or(1, |weigh| weigh(&key, &value));
-        let mut evicted = Evicted::new();
-        self.engine.observe(self.now(), &mut evicted);
+        let mut gone = Gone::new(self.listener.as_ref());
+        self.engine.observe(self.now(), &mut gone);
         let found = self.engine.find(hash, &key);
         let fresh = Fresh {
             hash,
@@ -244,22 +267,15 @@ where
             weight,
             time_to_live,
         };
-        let outcome = self.engine.put(found, fresh, &mut evicted);
-        self.adapt(hash, found.is_some());
+        let outcome = self.engine.put(found, fresh, &mut gone);
+        adapt(
+            &mut self.selector,
+            &mut self.engine,
+            self.weigher.is_some(),
+            (hash, found.is_some()),
+        );
+        let evicted = gone.tell(&outcome);
         Inserted { outcome, evicted }
-    }
-
-    /// Lets the policy learn from a request.
-    fn adapt(&mut self, hash: u64, hit: bool) {
-        let Some(selector) = &mut self.selector else {
-            return;
-        };
-        if selector.samples(hash) && selector.note(hash, hit) {
-            self.engine.set_arm(selector.arm());
-            if self.weigher.is_some() {
-                selector.resize(self.engine.len());
-            }
-        }
     }
 
     fn now(&self) -> Tick {
@@ -267,6 +283,24 @@ where
             self.clock.coarse()
         } else {
             Tick::ZERO
+        }
+    }
+}
+
+/// Lets the policy learn from a request: its key's hash, and whether it hit.
+fn adapt<K, V>(
+    selector: &mut Option<Box<Selector>>,
+    engine: &mut Engine<K, V>,
+    is_weighed: bool,
+    (hash, hit): (u64, bool),
+) {
+    let Some(selector) = selector else {
+        return;
+    };
+    if selector.samples(hash) && selector.note(hash, hit) {
+        engine.set_arm(selector.arm());
+        if is_weighed {
+            selector.resize(engine.len());
         }
     }
 }

@@ -4,6 +4,7 @@
 mod common;
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::HandClock;
@@ -63,6 +64,30 @@ struct Settings {
     /// In steps.
     time_to_live: Option<u64>,
     time_to_idle: Option<u64>,
+    heard: Heard,
+}
+
+/// What a listener was told: key, value and cause.
+#[derive(Clone, Debug, Default)]
+struct Heard(Arc<Mutex<Vec<Event>>>);
+
+type Event = (u8, u32, Cause);
+
+impl Heard {
+    fn listener(&self) -> impl Fn(&u8, &Value, Cause) + Send + Sync + 'static {
+        let events = Arc::clone(&self.0);
+        move |&key, value, cause| events.lock().unwrap().push((key, value.id, cause))
+    }
+
+    /// What was told since the last time, sorted.
+    fn take(&self) -> Vec<Event> {
+        sorted(std::mem::take(&mut self.0.lock().unwrap()))
+    }
+}
+
+fn sorted(mut events: Vec<Event>) -> Vec<Event> {
+    events.sort_unstable_by_key(|&(key, id, _)| (key, id));
+    events
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
@@ -74,6 +99,7 @@ fn settings() -> impl Strategy<Value = Settings> {
             by_weight,
             time_to_live,
             time_to_idle,
+            heard: Heard::default(),
         },
     )
 }
@@ -124,6 +150,8 @@ struct Naive {
     /// Whether time matters yet: it is not looked at before anything can have a deadline.
     timed: bool,
     counts: Counts,
+    /// What a listener is to be told.
+    events: Vec<Event>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -153,7 +181,18 @@ impl Naive {
             entries: VecDeque::new(),
             now: 0,
             counts: Counts::default(),
+            events: Vec::new(),
         }
+    }
+
+    /// Takes out the entries of which `stays` is false.
+    fn expel(&mut self, cause: Cause, stays: impl Fn(&Entry) -> bool) -> u64 {
+        let (stay, go) = self.entries.drain(..).partition(|entry| stays(entry));
+        self.entries = stay;
+        let go: VecDeque<Entry> = go;
+        let events = go.iter().map(|entry| (entry.key, entry.value.id, cause));
+        self.events.extend(events);
+        go.len() as u64
     }
 
     /// Time passes, never backwards, and takes what is over.
@@ -162,11 +201,9 @@ impl Naive {
             return;
         }
         self.now = self.now.max(now);
-        let before = self.entries.len();
         let now = self.now;
-        self.entries
-            .retain(|entry| entry.dies_at.min(entry.idle_at) > now);
-        self.counts.expirations += (before - self.entries.len()) as u64;
+        let is_over = |entry: &Entry| entry.dies_at.min(entry.idle_at) <= now;
+        self.counts.expirations += self.expel(Cause::Expired, |entry| !is_over(entry));
     }
 
     fn insert_for(&mut self, key: u8, value: Value, steps: u64, now: u64) -> Done {
@@ -231,6 +268,14 @@ impl Naive {
             self.counts.removals += u64::from(previous.is_some());
         }
         self.counts.evictions += evicted.len() as u64;
+        let left = |&(key, id)| (key, id, Cause::Capacity);
+        self.events.extend(evicted.iter().map(left));
+        let cause = if is_stored {
+            Cause::Replaced
+        } else {
+            Cause::Removed
+        };
+        self.events.extend(previous.map(|id| (key, id, cause)));
         Done {
             is_stored,
             previous,
@@ -241,18 +286,16 @@ impl Naive {
     fn remove(&mut self, key: u8) -> Option<u32> {
         let entry = self.take(key)?;
         self.counts.removals += 1;
+        self.events.push((key, entry.value.id, Cause::Removed));
         Some(entry.value.id)
     }
 
     fn retain(&mut self, remainder: u8) {
-        let before = self.entries.len();
-        self.entries.retain(|entry| entry.key % 3 == remainder);
-        self.counts.removals += (before - self.entries.len()) as u64;
+        self.counts.removals += self.expel(Cause::Removed, |entry| entry.key % 3 == remainder);
     }
 
     fn clear(&mut self) {
-        self.counts.removals += self.entries.len() as u64;
-        self.entries.clear();
+        self.counts.removals += self.expel(Cause::Cleared, |_| false);
     }
 
     fn contents(&self) -> Vec<(u8, u32)> {
@@ -353,7 +396,9 @@ fn unsync(
     clock: &HandClock,
     policy: Policy,
 ) -> unsync::Cache<u8, Value, Hasher, HandClock> {
-    let builder = Builder::with_clock(clock.clone()).policy(policy);
+    let builder = Builder::with_clock(clock.clone())
+        .policy(policy)
+        .listener(settings.heard.listener());
     if settings.by_weight {
         let builder = builder.weight_limit(settings.capacity, |_, value: &Value| value.weight);
         with_lifetimes(builder, settings).build_unsync()
@@ -372,7 +417,8 @@ fn shared(
 ) -> Cache<u8, Value, Hasher, HandClock> {
     let builder = Builder::with_clock(clock.clone())
         .shards(n_shards)
-        .policy(policy);
+        .policy(policy)
+        .listener(settings.heard.listener());
     if settings.by_weight {
         let builder = builder.weight_limit(settings.capacity, |_, value: &Value| value.weight);
         with_lifetimes(builder, settings).build()
@@ -497,6 +543,8 @@ fn agree(mut subject: impl Subject, clock: &HandClock, settings: Settings, ops: 
         assert_eq!(subject.len(), naive.entries.len(), "after {op:?}");
         assert_eq!(subject.weight(), naive.weight(), "after {op:?}");
         assert_eq!(subject.counts(), naive.counts, "after {op:?}");
+        let heard = naive.settings.heard.take();
+        assert_eq!(heard, sorted(std::mem::take(&mut naive.events)), "{op:?}");
         let (mut contents, mut expected) = (subject.contents(), naive.contents());
         if !subject.in_order() {
             contents.sort_unstable();
@@ -514,6 +562,7 @@ fn never_lie(mut subject: impl Subject, clock: &HandClock, settings: &Settings, 
         by_weight: false,
         ..settings.clone()
     });
+    let mut told = 0;
     for (id, op) in ops.iter().enumerate() {
         let value = |weight| Value {
             id: id as u32,
@@ -576,6 +625,9 @@ fn never_lie(mut subject: impl Subject, clock: &HandClock, settings: &Settings, 
         if !settings.by_weight {
             assert!(subject.len() <= settings.capacity, "after {op:?}");
         }
+        told += settings.heard.take().len();
+        let left = subject.counts().insertions as usize - subject.len();
+        assert_eq!(told, left, "each that left was told of, after {op:?}");
     }
 }
 

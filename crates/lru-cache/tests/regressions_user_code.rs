@@ -9,11 +9,11 @@ use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
-use purlin_lru_cache::{Builder, Cache};
+use purlin_lru_cache::{Builder, Cache, Cause, Policy};
 
 use common::{Counted, HandClock, watched};
 
@@ -94,12 +94,13 @@ impl Drop for Meddler {
 fn meddled(place: &'static str) -> bool {
     watched(move || {
         let cache = Arc::new_cyclic(|cache: &Weak<Cache<MeddlingKey, Meddler>>| {
-            let for_weigher = cache.clone();
+            let (for_weigher, for_listener) = (cache.clone(), cache.clone());
             Cache::builder()
                 .weight_limit(2, move |_: &MeddlingKey, _: &Meddler| {
                     meddle("weigh", &for_weigher);
                     1
                 })
+                .listener(move |_, _, _| meddle("listener", &for_listener))
                 .build()
         });
         let key = |id| MeddlingKey {
@@ -142,11 +143,40 @@ fn meddled(place: &'static str) -> bool {
 
 #[test]
 fn regress_c15_calling_back_finishes_or_panics_and_never_hangs() {
-    for place in ["hash", "drop", "weigh", "load", "retain"] {
+    for place in ["hash", "drop", "weigh", "listener", "load", "retain"] {
         assert!(meddled(place), "{place} may call the cache");
     }
     for place in ["eq", "clone"] {
         assert!(!meddled(place), "{place} may not, and is told so");
+    }
+}
+
+/// A listener that stores what has left in the same cache, some times over.
+#[test]
+fn regress_c15_a_listener_may_store_and_hears_of_what_that_makes_leave() {
+    for policy in [Policy::Lru, Policy::Adaptive] {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&heard);
+        let cache = Arc::new_cyclic(|cache: &Weak<Cache<u32, u32>>| {
+            let cache = Weak::clone(cache);
+            Cache::builder()
+                .entry_limit(1)
+                .policy(policy)
+                .listener(move |&key: &u32, &value: &u32, cause| {
+                    all.lock().unwrap().push((key, value, cause));
+                    let cache = cache.upgrade().unwrap();
+                    if value < 3 {
+                        assert!(cache.insert(key + 10, value + 1).is_stored());
+                    }
+                })
+                .build()
+        });
+        cache.insert(1, 0);
+        assert_eq!(cache.insert(2, 1).evicted.len(), 1);
+        let expected = [(1, 0), (2, 1), (11, 1), (12, 2), (21, 2), (22, 3)];
+        let expected = expected.map(|(key, value)| (key, value, Cause::Capacity));
+        assert_eq!(*heard.lock().unwrap(), expected);
+        assert_eq!((cache.len(), cache.get(&31)), (1, Some(3)));
     }
 }
 
@@ -176,12 +206,15 @@ impl Drop for Farewell {
 #[test]
 fn regress_c15_no_value_is_dropped_under_a_lock() {
     let clock = HandClock::default();
-    let cache = Arc::new(
+    let cache = Arc::new_cyclic(|cache: &Weak<Cache<u32, Farewell, _, HandClock>>| {
+        let cache = Weak::clone(cache);
         Builder::with_clock(clock.clone())
             .weight_limit(4, |&key: &u32, _: &Farewell| if key == 99 { 5 } else { 1 })
             .time_to_live(Duration::from_secs(1))
-            .build(),
-    );
+            // Panics, too, if a lock is held.
+            .listener(move |_, _, _| assert!(cache.upgrade().is_none_or(|cache| cache.len() < 5)))
+            .build()
+    });
     let value = || Farewell {
         cache: Arc::downgrade(&cache),
     };
@@ -289,12 +322,18 @@ fn regress_c17_a_panic_in_user_code_leaves_the_cache_whole() {
     loop {
         let alive = Arc::new(AtomicI64::new(0));
         let clock = HandClock::default();
+        let told = Arc::new(AtomicI64::new(0));
+        let telling = Arc::clone(&told);
         let cache = Builder::with_clock(clock.clone())
             .weight_limit(6, |_: &BurningKey, value: &BurningValue| {
                 burn();
                 value.0.weight
             })
             .time_to_live(Duration::from_millis(20))
+            .listener(move |_, _, _| {
+                telling.fetch_add(1, Ordering::SeqCst);
+                burn();
+            })
             .build();
         let value = |weight| BurningValue(Counted::new(&alive, weight));
         let steps: &[&dyn Fn(u32)] = &[
@@ -335,6 +374,8 @@ fn regress_c17_a_panic_in_user_code_leaves_the_cache_whole() {
 
         let weight: usize = cache.iter().map(|(_, value)| value.0.weight).sum();
         assert!(cache.weight() <= 6 && weight <= cache.weight(), "at {fuse}");
+        let left = cache.stats().insertions as i64 - cache.len() as i64;
+        assert_eq!(told.load(Ordering::SeqCst), left, "at {fuse}");
         assert_eq!(
             alive.load(Ordering::SeqCst),
             cache.len() as i64,

@@ -1,6 +1,7 @@
 mod at_once;
 pub(crate) mod failure;
 mod glance;
+mod hot;
 mod owned;
 mod rotation;
 mod scripts;
@@ -11,19 +12,19 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use purlin_core::Retry;
 use purlin_session_store::{
     CommitOutcome, CreateOutcome, Entry, ErrorKind, Record, RotateOutcome, SessionKey,
     SessionStore, Slide, StoreError, UserKey, Version,
 };
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
-use redis::{RedisError, Script, Value};
+use redis::{RedisError, Script};
 
 use self::at_once::at_once;
 use self::failure::{TimedOut, store_error};
 use self::glance::ServerTime;
-use self::scripts::{Reply, Scripts, millis};
+use self::hot::Glance;
+use self::scripts::{Reply, Scripts, decimal, millis};
 
 /// Sessions on a Redis or Valkey server, shared by any number of processes.
 ///
@@ -183,6 +184,14 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
         &self.shared.scripts
     }
 
+    fn server_time(&self) -> &ServerTime {
+        &self.shared.server_time
+    }
+
+    fn connection(&self) -> &C {
+        &self.connection
+    }
+
     fn settings(&self) -> &RedisSessionStoreBuilder {
         &self.shared.settings
     }
@@ -194,22 +203,7 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
         key: &SessionKey,
         args: &[&[u8]],
     ) -> Result<Reply, StoreError> {
-        Reply::parse(&self.invoke(script, self.name_of(key), args).await?)
-    }
-
-    async fn invoke(
-        &self,
-        script: &Script,
-        name: Vec<u8>,
-        args: &[&[u8]],
-    ) -> Result<Value, StoreError> {
-        let mut call = script.key(name);
-        for arg in args {
-            call.arg(*arg);
-        }
-        let mut connection = self.connection.clone();
-        self.in_time(call.invoke_async::<Value>(&mut connection))
-            .await
+        Reply::parse(self.invoke(script, &self.name_of(key), args).await?)
     }
 
     /// [`run`](Self::run), and once more if the row was left unfinished by a rotation that has happened.
@@ -231,29 +225,6 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
             Reply::Prepared(_) => Ok(Reply::Nothing),
             reply => Ok(reply),
         }
-    }
-
-    /// [`load`](SessionStore::load), as far as a `GET` can tell; see [`glance`].
-    async fn glance(&self, key: &SessionKey, slide: Slide) -> Result<Glance, StoreError> {
-        if !glance::may_do(slide) || self.shared.server_time.now().is_none() {
-            return Ok(Glance::AskTheScript);
-        }
-        let mut get = redis::cmd("GET");
-        get.arg(self.name_of(key));
-        let mut connection = self.connection.clone();
-        let row = self
-            .in_time(get.query_async::<Option<Vec<u8>>>(&mut connection))
-            .await?;
-        let Some(row) = row else {
-            return Ok(Glance::Answer(None));
-        };
-        let Some(now) = self.shared.server_time.now() else {
-            return Ok(Glance::AskTheScript);
-        };
-        Ok(match glance::read(row, now, slide) {
-            Some(entry) => Glance::Answer(Some(entry)),
-            None => Glance::AskTheScript,
-        })
     }
 
     fn name_of(&self, key: &SessionKey) -> Vec<u8> {
@@ -285,6 +256,7 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
         };
         let without_payload: &[u8] = if without_payload { b"1" } else { b"" };
         let args = [idle.as_bytes(), &decimal(min_gain), without_payload];
+        let asked = self.server_time().asked();
         match self.run_settled(&self.scripts().load, key, &args).await? {
             Reply::Live {
                 entry,
@@ -292,7 +264,7 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
                 slid,
                 now,
             } => {
-                self.shared.server_time.learn(now);
+                self.server_time().learn(asked, now);
                 if let (Some(owned), true) = (owned, slid) {
                     // The load has happened. A list that cannot be mended now is at the next slide.
                     let _ = self.relist(&owned, key, entry.remaining.absolute).await;
@@ -335,8 +307,10 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
             &record.payload,
             &owner.map(|owned| owned.bytes()).unwrap_or_default(),
         ];
+        let asked = self.server_time().asked();
         let reply = self.run(&self.scripts().create, key, &args).await?;
-        if let Reply::Done { version, .. } = reply {
+        if let Reply::Done { version, now, .. } = reply {
+            now.inspect(|now| self.server_time().learn(asked, *now));
             return Ok(CreateOutcome::Created(version));
         }
         if let Some(owned) = owner {
@@ -366,23 +340,12 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
     }
 }
 
-/// What a `GET` could tell.
-enum Glance {
-    Answer(Option<Entry>),
-    /// There may be something to write, or the row is not plain.
-    AskTheScript,
-}
-
 /// The error, with the record if the kind is one that gives it back.
 fn with_record(error: StoreError, record: &Record) -> StoreError {
     match error.kind() {
         ErrorKind::Full => error.with_record(record.clone()),
         _ => error,
     }
-}
-
-fn decimal(number: impl ToString) -> Bytes {
-    Bytes::from(number.to_string())
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync> SessionStore for RedisSessionStore<C> {
@@ -411,15 +374,13 @@ impl<C: ConnectionLike + Clone + Send + Sync> SessionStore for RedisSessionStore
         record: Record,
     ) -> Result<CommitOutcome, StoreError> {
         self.admit(&record)?;
-        let args = [
-            &decimal(expected)[..],
-            &decimal(millis(record.lifetime.idle)),
-            &decimal(millis(record.lifetime.absolute)),
-            &record.payload,
-        ];
-        let reply = self.run_settled(&self.scripts().commit, key, &args).await;
+        let asked = self.server_time().asked();
+        let reply = self.run_commit(key, expected, &record).await;
         match reply.map_err(|error| with_record(error, &record))? {
-            Reply::Done { version, .. } => Ok(CommitOutcome::Committed(version)),
+            Reply::Done { now, .. } => {
+                now.inspect(|now| self.server_time().learn(asked, *now));
+                Ok(CommitOutcome::Committed(expected.next()))
+            }
             Reply::Live { entry, .. } => Ok(CommitOutcome::Conflict(entry)),
             Reply::Rotated { by, .. } => {
                 let live = self.follow(key, by).await?;

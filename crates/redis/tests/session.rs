@@ -97,7 +97,6 @@ async fn scripts_that_the_server_forgot_are_sent_again() {
     assert_eq!(outcome.unwrap(), CommitOutcome::Committed(Version(2)));
 }
 
-/// Two stores with a connection each, as two processes have.
 /// How often the server has run a command.
 async fn calls_of(redis: &Redis, command: &str) -> usize {
     let stats: String = redis::cmd("INFO")
@@ -147,6 +146,85 @@ async fn loads_that_write_nothing_are_plain_gets_in_one_round_trip() {
     assert_eq!(store.load(&one, slide).await.unwrap(), None);
 }
 
+/// Numbers are most of what a script costs: one commit a second asks the time, the others compare text.
+#[tokio::test]
+async fn commits_and_moved_deadlines_do_without_the_time_in_one_round_trip() {
+    let redis = Redis::start().unwrap();
+    let (store, one) = (store(&redis), key());
+    let minutes = |n: u64| Duration::from_secs(60 * n);
+    let lifetime = Lifetime::new(minutes(30), Duration::MAX);
+    let created = Record::new("0", Lifetime::new(minutes(30), minutes(600)));
+    let _ = store.create(&one, created).await.unwrap();
+    let counts = async || {
+        [
+            calls_of(&redis, "evalsha").await,
+            calls_of(&redis, "time").await,
+        ]
+    };
+    let before = counts().await;
+    for n in 1..=200 {
+        let outcome = store.commit(&one, Version(n), Record::new(n.to_string(), lifetime));
+        assert_eq!(
+            outcome.await.unwrap(),
+            CommitOutcome::Committed(Version(n + 1))
+        );
+    }
+    let [scripts, times] = counts().await;
+    // One more where the server has to be given a script.
+    assert!((200..=202).contains(&(scripts - before[0])), "{scripts}");
+    assert!(
+        times - before[1] < 50,
+        "{times} of 200 commits asked the time"
+    );
+
+    let always = |idle| Slide::To {
+        idle,
+        min_gain: Duration::ZERO,
+    };
+    // The script is new to the server, so the first time goes by another one.
+    let _ = store.load(&one, always(minutes(40))).await.unwrap();
+    let [before, gets] = [counts().await, [calls_of(&redis, "get").await; 2]];
+    for n in 1..=200 {
+        let slide = always(minutes(40) + Duration::from_secs(n));
+        let entry = store.load(&one, slide).await.unwrap().unwrap();
+        assert_eq!(
+            (entry.version, &entry.payload[..]),
+            (Version(201), &b"200"[..])
+        );
+        let moved = minutes(40) + Duration::from_secs(n);
+        assert!(entry.remaining.idle > moved - Duration::from_secs(5));
+        assert!(entry.remaining.idle <= moved);
+    }
+    let [scripts, times] = counts().await;
+    // One more where the server has to be given a script.
+    assert!((200..=202).contains(&(scripts - before[0])), "{scripts}");
+    assert_eq!(calls_of(&redis, "get").await - gets[0], 200);
+    assert!(
+        times - before[1] < 50,
+        "{times} of 200 loads asked the time"
+    );
+
+    // Never in, by a use or by a commit; and never past the absolute deadline.
+    let entry = store.load(&one, always(minutes(1))).await.unwrap().unwrap();
+    assert!(entry.remaining.idle > minutes(42), "{entry:?}");
+    let short = Record::new("", Lifetime::new(minutes(1), Duration::MAX));
+    let _ = store.commit(&one, Version(201), short).await.unwrap();
+    let entry = store.load(&one, Slide::No).await.unwrap().unwrap();
+    assert!(entry.remaining.idle > minutes(42), "{entry:?}");
+    let entry = store
+        .load(&one, always(minutes(999)))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(entry.remaining.idle, entry.remaining.absolute);
+    let long = Record::new("", Lifetime::new(minutes(9999), Duration::MAX));
+    let _ = store.commit(&one, Version(202), long).await.unwrap();
+    let entry = store.load(&one, Slide::No).await.unwrap().unwrap();
+    assert_eq!(entry.remaining.idle, entry.remaining.absolute);
+    assert!(entry.remaining.absolute <= minutes(600), "{entry:?}");
+}
+
+/// Two stores with a connection each, as two processes have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_at_once_over_two_connections_lose_no_update() {
     let redis = Redis::start().unwrap();

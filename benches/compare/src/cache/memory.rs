@@ -1,6 +1,9 @@
 //! Heap bytes an entry: a million u64 keys and values, requested sizes, by the counting allocator.
 
-use super::contenders::{Contender, Lru, Moka, Purlin, Quick, for_each_contender};
+use super::contenders::{
+    Contender, FibreS3, FibreTinyLfu, FoyerLfu, FoyerLru, FoyerS3, Lru, MiniMoka, Moka, Purlin,
+    Quick, TinyUfo, for_each_contender,
+};
 use crate::allocations::live_bytes;
 use crate::table::Table;
 
@@ -10,15 +13,19 @@ const ENTRIES: usize = 1_000_000;
 pub(super) fn print() {
     let mut table = Table::new(["cache", "B/entry, filled", "B/entry, steady", "kept of 1M"]);
     macro_rules! row {
-        ($name:literal, $cache:ident) => {
+        ($name:literal, $cache:ty) => {
             let before = live_bytes();
-            let cache = $cache::with_capacity(ENTRIES);
-            (0..ENTRIES as u64).for_each(|key| cache.insert(key, key));
-            cache.settle();
-            let (filled, kept) = (live_bytes() - before, cache.len());
-            (ENTRIES as u64..2 * ENTRIES as u64).for_each(|key| cache.insert(key, key));
-            cache.settle();
-            let (steady, still) = (live_bytes() - before, cache.len());
+            let cache = <$cache>::with_capacity(ENTRIES);
+            fill(&cache, 0);
+            let filled = live_bytes() - before;
+            fill(&cache, ENTRIES as u64);
+            let steady = live_bytes() - before;
+            let still = cache.held(0..2 * ENTRIES as u64);
+            drop(cache);
+            // Asking is a use, so another one is asked.
+            let cache = <$cache>::with_capacity(ENTRIES);
+            fill(&cache, 0);
+            let kept = cache.held(0..ENTRIES as u64);
             table.row([
                 $name.to_owned(),
                 format!("{:.1}", filled as f64 / kept.max(1) as f64),
@@ -27,6 +34,11 @@ pub(super) fn print() {
             ]);
         };
     }
-    for_each_contender!(row);
+    for_each_contender!(row, u64);
     table.print("Heap bytes an entry, u64 -> u64, capacity 1 000 000");
+}
+
+fn fill(cache: &impl Contender<u64>, first: u64) {
+    (first..first + ENTRIES as u64).for_each(|key| cache.insert(key, key));
+    cache.settle();
 }

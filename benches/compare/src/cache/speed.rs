@@ -1,118 +1,159 @@
 //! Time an operation, in one run with the rivals and as a ratio to quick_cache.
 //!
-//! Held fixed: u64 keys and values, the requests, one fresh cache a round. Varied: the workload and the
-//! number of threads. Each workload stands for a real load: a hot set that fits (sessions), a large table
-//! read evenly (feature look-ups), reads with some writes (objects of a shop), and a scan that evicts all
-//! the time (a batch job beside the service).
+//! Held fixed: the requests, one fresh cache a round. Varied: the workload, the kind of key and the number of
+//! threads. Each workload stands for a real load: a hot set that fits (sessions), a large table read evenly (feature
+//! look-ups), reads with some writes (objects of a shop), and a scan that evicts all the time (a batch job beside the
+//! service).
 
 use std::hint::black_box;
 
 use workloads::keys;
 
-use super::contenders::{Contender, Lru, Moka, Purlin, Quick, for_each_contender};
+use super::contenders::{
+    Contender, FibreS3, FibreTinyLfu, FoyerLfu, FoyerLru, FoyerS3, Key, Lru, MiniMoka, Moka,
+    Purlin, Quick, TinyUfo, for_each_contender,
+};
 use crate::rounds::{Timed, medians, together};
 use crate::table::Table;
 
-struct Workload {
+struct Workload<K> {
     name: &'static str,
     capacity: usize,
     /// Inserted before the clock starts.
     fill: usize,
     /// One in this many operations is an insert, the others are reads; 0 for reads only.
     insert_every: usize,
-    requests: Vec<u64>,
+    requests: Vec<K>,
 }
 
-fn workloads(ops: usize) -> Vec<Workload> {
-    vec![
-        Workload {
-            name: "hot hits",
-            capacity: 131_072,
-            fill: 65_536,
-            insert_every: 0,
-            requests: keys::zipf(ops, 65_536, 0.99, 1),
-        },
-        Workload {
-            name: "1M uniform hits",
-            capacity: 1_300_000,
-            fill: 1_000_000,
-            insert_every: 0,
-            requests: keys::uniform(ops, 1_000_000, 2),
-        },
-        Workload {
-            name: "95/5",
-            capacity: 100_000,
-            fill: 100_000,
-            insert_every: 20,
-            requests: keys::zipf(ops, 1_000_000, 0.99, 3),
-        },
-        Workload {
-            name: "75/25",
-            capacity: 100_000,
-            fill: 100_000,
-            insert_every: 4,
-            requests: keys::zipf(ops, 1_000_000, 0.99, 4),
-        },
-        Workload {
-            name: "insert, evict",
-            capacity: 100_000,
-            fill: 100_000,
-            insert_every: 1,
-            requests: (1_000_000..).take(ops).collect(),
-        },
-    ]
+impl<K: Key> Workload<K> {
+    /// All of them, in their order. Made when it is their turn, for a million strings take a while and some room.
+    fn all(ops: usize) -> impl Iterator<Item = Self> {
+        (0..5).map(move |n| {
+            let (name, capacity, fill, insert_every, numbers) = match n {
+                0 => (
+                    "hot hits",
+                    131_072,
+                    65_536,
+                    0,
+                    keys::zipf(ops, 65_536, 0.99, 1),
+                ),
+                1 => (
+                    "1M uniform hits",
+                    1_300_000,
+                    1_000_000,
+                    0,
+                    keys::uniform(ops, 1_000_000, 2),
+                ),
+                2 => (
+                    "95/5",
+                    100_000,
+                    100_000,
+                    20,
+                    keys::zipf(ops, 1_000_000, 0.99, 3),
+                ),
+                3 => (
+                    "75/25",
+                    100_000,
+                    100_000,
+                    4,
+                    keys::zipf(ops, 1_000_000, 0.99, 4),
+                ),
+                _ => (
+                    "insert, evict",
+                    100_000,
+                    100_000,
+                    1,
+                    (1_000_000..).take(ops).collect(),
+                ),
+            };
+            Workload {
+                name,
+                capacity,
+                fill,
+                insert_every,
+                requests: numbers.into_iter().map(K::from_number).collect(),
+            }
+        })
+    }
 }
 
 /// Prints nanoseconds an operation and thread, and the ratio to quick_cache.
-pub(super) fn print(rounds: usize, ops: usize) {
-    let workloads = workloads(ops);
-    for threads in [1, 2] {
-        let mut table = Table::new(["workload", "cache", "ns/op", "to quick_cache"]);
-        for workload in &workloads {
-            let mut contenders: Vec<Timed<'_>> = Vec::new();
-            macro_rules! add {
-                ($name:literal, $cache:ident) => {
-                    contenders.push(Timed {
-                        name: $name,
-                        once: Box::new(move || {
-                            let cache = $cache::with_capacity(workload.capacity);
-                            (0..workload.fill as u64).for_each(|key| cache.insert(key, !key));
-                            cache.settle();
-                            together(threads, |thread| work(&cache, workload, thread, threads))
-                        }),
-                    });
-                };
-            }
-            for_each_contender!(add);
-            let medians = medians(&mut contenders, rounds, ops);
-            let anchor = medians
-                .iter()
-                .find(|(name, _)| *name == "quick_cache")
-                .map_or(1.0, |(_, ns)| *ns);
-            for (name, ns) in medians {
-                table.row([
-                    workload.name.to_owned(),
-                    name.to_owned(),
-                    format!("{ns:.1}"),
-                    format!("{:.2}", ns / anchor),
-                ]);
-            }
+pub(super) fn print(only: &str, rounds: usize, ops: usize) {
+    print_for::<u64>(only, rounds, ops);
+    print_for::<String>(only, rounds, ops);
+}
+
+fn print_for<K: Key>(only: &str, rounds: usize, ops: usize) {
+    const THREADS: [usize; 2] = [1, 2];
+    let heads = ["workload", "cache", "ns/op", "to quick_cache"];
+    let mut tables = THREADS.map(|_| Table::new(heads));
+    for workload in Workload::<K>::all(ops) {
+        for (threads, table) in THREADS.into_iter().zip(&mut tables) {
+            measure(&workload, threads, only, rounds, ops, table);
         }
+    }
+    for (threads, table) in THREADS.into_iter().zip(tables) {
         table.print(&format!(
-            "Time an operation, {threads} thread(s), median of {rounds} interleaved rounds"
+            "Time an operation, {}, {threads} thread(s), median of {rounds} interleaved rounds",
+            K::NAME
         ));
     }
 }
 
+fn measure<K: Key>(
+    workload: &Workload<K>,
+    threads: usize,
+    only: &str,
+    rounds: usize,
+    ops: usize,
+    table: &mut Table,
+) {
+    let filling: Vec<K> = (0..workload.fill as u64).map(K::from_number).collect();
+    let mut contenders: Vec<Timed<'_>> = Vec::new();
+    macro_rules! add {
+        ($name:literal, $cache:ty) => {
+            // The rival that is the measure of all runs whoever else does.
+            if $name.contains(only) || $name == ANCHOR {
+                contenders.push(Timed {
+                    name: $name,
+                    once: Box::new(|| {
+                        let cache = <$cache>::with_capacity(workload.capacity);
+                        for (key, number) in filling.iter().zip(0..) {
+                            cache.insert(key.clone(), number);
+                        }
+                        cache.settle();
+                        together(threads, |thread| work(&cache, workload, thread, threads))
+                    }),
+                });
+            }
+        };
+    }
+    for_each_contender!(add, K);
+    let medians = medians(&mut contenders, rounds, ops);
+    let anchor = medians.iter().find(|(name, _)| *name == ANCHOR);
+    let anchor = anchor.map_or(f64::NAN, |(_, ns)| *ns);
+    for (name, ns) in medians {
+        table.row([
+            workload.name.to_owned(),
+            name.to_owned(),
+            format!("{ns:.1}"),
+            format!("{:.2}", ns / anchor),
+        ]);
+    }
+}
+
+const ANCHOR: &str = "quick_cache";
+
 /// One thread's part: all requests, begun at another place by each thread, so that two do not run in step.
-fn work<C: Contender>(cache: &C, workload: &Workload, thread: usize, threads: usize) {
+fn work<K: Key, C: Contender<K>>(cache: &C, workload: &Workload<K>, thread: usize, threads: usize) {
     let start = workload.requests.len() / threads * thread;
     let (end, begin) = workload.requests.split_at(start);
-    for (i, &key) in begin.iter().chain(end).enumerate() {
+    for (i, key) in begin.iter().chain(end).enumerate() {
         if workload.insert_every > 0 && i % workload.insert_every == 0 {
-            cache.insert(key, !key);
-        } else if let Some(value) = black_box(cache.get(key)) {
-            assert_eq!(value, !key, "a cache gave another key's value");
+            cache.insert(key.clone(), i as u64);
+        } else {
+            black_box(cache.get(key));
         }
     }
 }

@@ -6,7 +6,8 @@ use purlin_core::Clock;
 
 use super::Cache;
 use super::shard::Watched;
-use crate::insertion::Evicted;
+use crate::engine::Kind;
+use crate::insertion::{Cause, Eviction};
 
 /// # Walks
 impl<K, V, S, C> Cache<K, V, S, C>
@@ -30,7 +31,7 @@ where
 
     /// Keeps the entries of which `keep` is true.
     ///
-    /// `keep` runs without a lock, on clones. An entry is removed only if it is still the one that was judged; one
+    /// `keep` runs without a lock, on clones; also of what is over and [kept](crate::Builder::keep_stale) for who asks for it. An entry is removed only if it is still the one that was judged; one
     /// that was inserted meanwhile may be judged or not. A load that was under way when the walk came to its shard
     /// gives its value to those who wait, and the value is not stored, for it was not judged.
     ///
@@ -50,8 +51,7 @@ where
                 .map(|(_, key)| self.hasher.hash_one(key))
                 .collect();
             // Declared first, so dropped after the lock.
-            let mut removed = Vec::with_capacity(refused.len());
-            let mut gone = Evicted::new();
+            let mut gone = self.gone();
             let mut contents = self.shards[seen.shard_idx].lock();
             let watch = seen
                 .watched
@@ -61,7 +61,10 @@ where
             for ((n, key), hash) in refused.iter().zip(hashes) {
                 if is_same(*n) {
                     let found = contents.engine.find(hash, key);
-                    removed.extend(contents.engine.take(found, &mut gone));
+                    if let Some((key, value)) = contents.engine.take(found, &mut gone) {
+                        let cause = Cause::Removed;
+                        gone.push(Eviction { key, value, cause });
+                    }
                 }
             }
             drop(contents);
@@ -74,15 +77,21 @@ where
         let shard = self.shards.get(shard_idx)?;
         let now = self.now();
         let mut entries = Vec::with_capacity(BATCH);
-        let mut gone = Evicted::new();
+        let mut gone = self.gone();
         let mut contents = shard.lock();
         contents.engine.observe(now, &mut gone);
         if position.at == 0 && walk == Walk::Judging {
             contents.flights.overtake_all();
         }
-        let next = contents.engine.walk(position.at, now, BATCH, |key, value| {
-            entries.push((key.clone(), value.clone()));
-        });
+        let kind = match walk {
+            Walk::Reading => Kind::Living,
+            Walk::Judging => Kind::Kept,
+        };
+        let next = contents
+            .engine
+            .walk(position.at, kind, now, BATCH, |key, value| {
+                entries.push((key.clone(), value.clone()));
+            });
         let watched = if walk == Walk::Judging {
             let keys = entries.iter().map(|(key, _)| key.clone()).collect();
             Some(shard.watch(contents, keys))

@@ -1,18 +1,17 @@
 use alloc::borrow::ToOwned;
-use alloc::sync::Arc as StdArc;
 use core::convert::Infallible;
 use core::future::{Future, poll_fn};
 use core::hash::{BuildHasher, Hash};
 use core::pin::pin;
+use core::time::Duration;
 
 use equivalent::Equivalent;
 use purlin_core::Clock;
 use purlin_core::sync::Arc;
 
 use super::Cache;
-use crate::engine::Fresh;
-use crate::flight::{Arrival, Boarding, FIRST_PILOT, Flight, Landing, SharedError, Ticket};
-use crate::insertion::Evicted;
+use super::lead::{ErrorPolicy, Kept, Lead, Loaded, Shared, settle};
+use crate::flight::{Boarding, FIRST_PILOT, Flight, Ticket};
 
 /// # Loading
 ///
@@ -56,7 +55,8 @@ where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
         F: FnOnce(&Q) -> V,
     {
-        let loaded: Result<V, Infallible> = self.load::<_, _, _, Kept>(key, |key| Ok(load(key)));
+        let load = |key: &Q| Ok(Loaded::usual(load(key)));
+        let loaded: Result<V, Infallible> = self.load::<_, _, _, Kept>(key, load);
         let Ok(value) = loaded;
         value
     }
@@ -78,7 +78,36 @@ where
         F: FnOnce(&Q) -> Result<V, E>,
         E: Clone + Send + Sync + 'static,
     {
-        self.load::<_, _, _, Shared>(key, load)
+        self.load::<_, _, _, Shared>(key, |key| load(key).map(Loaded::usual))
+    }
+
+    /// [`try_get_or_load`](Cache::try_get_or_load) for a load that knows how long its value lives, as a token or the
+    /// answer of an HTTP server does. Zero gives the value to those who wait, and stores nothing.
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use std::time::Duration;
+    /// # let tokens = purlin_lru_cache::Cache::new(100);
+    /// // A minute less than it is good for.
+    /// let fetch = |_: &str| Ok::<_, Infallible>(("s3cr3t".to_owned(), Duration::from_secs(3_600 - 60)));
+    /// assert_eq!(tokens.try_get_or_load_for("api", fetch)?, "s3cr3t");
+    /// # Ok::<_, Infallible>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As with [`try_get_or_load`](Cache::try_get_or_load).
+    ///
+    /// # Panics
+    ///
+    /// If `load` does, or if it asks for the key it is loading.
+    pub fn try_get_or_load_for<Q, F, E>(&self, key: &Q, load: F) -> Result<V, E>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce(&Q) -> Result<(V, Duration), E>,
+        E: Clone + Send + Sync + 'static,
+    {
+        self.load::<_, _, _, Shared>(key, |key| load(key).map(Loaded::living))
     }
 
     /// The value of a key, loaded if it is absent. Waits while another caller loads it. Needs no particular runtime.
@@ -106,7 +135,7 @@ where
     {
         let load = |key| {
             let loading = load(key);
-            async { Ok(loading.await) }
+            async { Ok(Loaded::usual(loading.await)) }
         };
         let loaded: Result<V, Infallible> = self.load_async::<_, _, _, _, Kept>(key, load).await;
         let Ok(value) = loaded;
@@ -133,13 +162,48 @@ where
         L: Future<Output = Result<V, E>>,
         E: Clone + Send + Sync + 'static,
     {
+        let load = |key| {
+            let loading = load(key);
+            async { loading.await.map(Loaded::usual) }
+        };
         self.load_async::<_, _, _, _, Shared>(key, load).await
     }
 
-    fn load<Q, F, E, P>(&self, key: &Q, load: F) -> Result<V, E>
+    /// [`try_get_or_load_for`](Cache::try_get_or_load_for), waiting as futures do.
+    ///
+    /// # Errors
+    ///
+    /// As with [`try_get_or_load`](Cache::try_get_or_load).
+    ///
+    /// # Panics
+    ///
+    /// If the load does, or if it asks for the key it is loading.
+    ///
+    /// # Cancel safety
+    ///
+    /// As with [`get_or_load_async`](Cache::get_or_load_async).
+    pub async fn try_get_or_load_for_async<'k, Q, F, L, E>(
+        &self,
+        key: &'k Q,
+        load: F,
+    ) -> Result<V, E>
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
-        F: FnOnce(&Q) -> Result<V, E>,
+        F: FnOnce(&'k Q) -> L,
+        L: Future<Output = Result<(V, Duration), E>>,
+        E: Clone + Send + Sync + 'static,
+    {
+        let load = |key| {
+            let loading = load(key);
+            async { loading.await.map(Loaded::living) }
+        };
+        self.load_async::<_, _, _, _, Shared>(key, load).await
+    }
+
+    pub(super) fn load<Q, F, E, P>(&self, key: &Q, load: F) -> Result<V, E>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce(&Q) -> Result<Loaded<V>, E>,
         P: ErrorPolicy<E>,
     {
         let hash = self.hasher.hash_one(key);
@@ -168,7 +232,7 @@ where
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
         F: FnOnce(&'k Q) -> L,
-        L: Future<Output = Result<V, E>>,
+        L: Future<Output = Result<Loaded<V>, E>>,
         P: ErrorPolicy<E>,
     {
         let hash = self.hasher.hash_one(key);
@@ -195,14 +259,14 @@ where
     }
 
     /// After a miss: decides, in one moment, what this caller is.
-    fn depart<Q>(&self, hash: u64, key: &Q) -> Departure<'_, K, V, S, C>
+    pub(super) fn depart<Q>(&self, hash: u64, key: &Q) -> Departure<'_, K, V, S, C>
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         let now = self.clock.coarse();
         // Made before the lock is taken, and dropped after it if somebody else is flying already.
         let started = Arc::new(Flight::new(key.to_owned(), now));
-        let mut gone = Evicted::new();
+        let mut gone = self.gone();
         let mut contents = self.shard(hash).lock();
         contents.engine.observe(now, &mut gone);
         let found = contents.engine.find(hash, key);
@@ -232,7 +296,7 @@ where
 }
 
 /// What a caller finds after a miss.
-enum Departure<'a, K, V, S, C>
+pub(super) enum Departure<'a, K, V, S, C>
 where
     K: Hash + Eq,
     S: BuildHasher,
@@ -244,160 +308,4 @@ where
     Pilot(Lead<'a, K, V, S, C>),
     /// Somebody else does.
     Passenger(Ticket<K, V>),
-}
-
-/// The duty to load. Dropping it hands the duty on to those who wait.
-struct Lead<'a, K, V, S, C>
-where
-    K: Hash + Eq,
-    S: BuildHasher,
-    C: Clock,
-{
-    cache: &'a Cache<K, V, S, C>,
-    hash: u64,
-    flight: Arc<Flight<K, V>>,
-    pilot: u32,
-    is_over: bool,
-}
-
-impl<'a, K, V, S, C> Lead<'a, K, V, S, C>
-where
-    K: Hash + Eq,
-    S: BuildHasher,
-    C: Clock,
-{
-    fn new(cache: &'a Cache<K, V, S, C>, hash: u64, flight: Arc<Flight<K, V>>, pilot: u32) -> Self {
-        Lead {
-            cache,
-            hash,
-            flight,
-            pilot,
-            is_over: false,
-        }
-    }
-
-    /// Runs a piece of the load.
-    fn run<R>(&self, piece: impl FnOnce() -> R) -> R {
-        self.flight
-            .run(self.pilot, || self.cache.clock.coarse(), piece)
-    }
-
-    /// Ends the load: stores a value, unless its key was written to, and gives it to those who wait.
-    fn finish<Q, E, P>(mut self, key: &Q, loaded: Result<V, E>) -> Result<V, E>
-    where
-        Q: ToOwned<Owned = K> + ?Sized,
-        V: Clone,
-        P: ErrorPolicy<E>,
-    {
-        match loaded {
-            Ok(value) => {
-                self.store(key.to_owned(), value.clone());
-                // Nobody boards any more, so there are only fewer who wait from here on.
-                if self.flight.has_waiting() {
-                    self.flight.land(Landing::Loaded(value.clone()));
-                }
-                self.is_over = true;
-                Ok(value)
-            }
-            Err(error) => {
-                if let Some(shared) = P::share(&error) {
-                    self.fail(Landing::Failed(shared));
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn store(&self, key: K, value: V) {
-        let weight = self.cache.weigh(&key, &value);
-        let now = self.cache.now();
-        let mut gone = Evicted::new();
-        let _outcome;
-        let mut contents = self.cache.shard(self.hash).lock();
-        contents.engine.counts().loads += 1;
-        contents.engine.observe(now, &mut gone);
-        let found = contents.engine.find(self.hash, &key);
-        if contents.flights.unlist(self.hash, &self.flight) {
-            let fresh = Fresh {
-                hash: self.hash,
-                key,
-                value,
-                weight,
-                time_to_live: None,
-            };
-            contents.watches.written(&fresh.key);
-            _outcome = contents.engine.put(found, fresh, &mut gone);
-        }
-        drop(contents);
-        self.cache.adapt(self.hash, found.is_some());
-    }
-
-    /// Ends the load without a value, unless another pilot has followed, whose load it is now.
-    fn fail(&mut self, landing: Landing<V>) {
-        self.is_over = true;
-        let mut contents = self.cache.shard(self.hash).lock();
-        contents.engine.counts().load_failures += 1;
-        let is_ours = self.flight.is_flown_by(self.pilot);
-        if is_ours {
-            contents.flights.unlist(self.hash, &self.flight);
-        }
-        drop(contents);
-        if is_ours {
-            self.flight.land(landing);
-        }
-    }
-}
-
-impl<K, V, S, C> Drop for Lead<'_, K, V, S, C>
-where
-    K: Hash + Eq,
-    S: BuildHasher,
-    C: Clock,
-{
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.fail(Landing::Abandoned);
-        }
-    }
-}
-
-/// What a wait comes to: an answer, or none and another look.
-fn settle<V, E, P: ErrorPolicy<E>>(arrival: Arrival<V>) -> Option<Result<V, E>> {
-    match arrival {
-        Arrival::Loaded(value) => Some(Ok(value)),
-        Arrival::Failed(error) => P::adopt(&error).map(Err),
-        Arrival::LookAgain => None,
-    }
-}
-
-/// Whether the error of a load is for those who wait as well.
-pub(super) trait ErrorPolicy<E> {
-    fn share(error: &E) -> Option<SharedError>;
-    fn adopt(error: &SharedError) -> Option<E>;
-}
-
-/// It is: they get a clone.
-enum Shared {}
-
-impl<E: Clone + Send + Sync + 'static> ErrorPolicy<E> for Shared {
-    fn share(error: &E) -> Option<SharedError> {
-        Some(StdArc::new(error.clone()))
-    }
-
-    fn adopt(error: &SharedError) -> Option<E> {
-        error.downcast_ref::<E>().cloned()
-    }
-}
-
-/// It is not, since nobody can say how to copy it: each who waits loads for himself in turn.
-pub(super) enum Kept {}
-
-impl<E> ErrorPolicy<E> for Kept {
-    fn share(_: &E) -> Option<SharedError> {
-        None
-    }
-
-    fn adopt(_: &SharedError) -> Option<E> {
-        None
-    }
 }

@@ -20,6 +20,7 @@ pub(super) struct Shard<K, V> {
 /// What a shard's lock protects. Values and flights are under the same one, so that a key is never seen with
 /// neither while its value is on the way from one to the other.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Contents<K, V> {
     pub(super) engine: Engine<K, V>,
     pub(super) flights: Flights<K, V>,
@@ -37,7 +38,13 @@ impl<K, V> Contents<K, V> {
         self.watches.written(key);
     }
 
-    /// The same for all keys.
+    /// Whether nobody loads or watches a key.
+    #[inline]
+    pub(super) fn is_quiet(&self) -> bool {
+        self.flights.is_empty() && self.watches.is_empty()
+    }
+
+    /// The same as [`overtake`](Self::overtake) for all keys.
     pub(super) fn overtake_all(&mut self) {
         self.flights.overtake_all();
         self.watches.all_written();

@@ -5,7 +5,7 @@ use core::hash::{BuildHasher, Hash};
 use purlin_core::{CacheStore, Clock, LoadError};
 
 use super::Cache;
-use super::load::Kept;
+use super::lead::{Kept, Loaded};
 
 /// For code that is written against the trait; where both are in scope, a plain call finds the cache's own,
 /// synchronous methods of the same names.
@@ -46,6 +46,10 @@ where
         K: Clone + Send + Sync,
         V: Clone + Send + Sync,
     {
+        let load = |key| {
+            let loading = load(key);
+            async { loading.await.map(Loaded::usual) }
+        };
         self.load_async::<_, _, _, _, Kept>(&key, load)
             .await
             .map_err(LoadError::Load)

@@ -28,6 +28,10 @@ impl<K> Watches<K> {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.watched.is_empty()
+    }
+
     /// Begins to watch these keys, under the lock under which their entries were seen.
     pub(super) fn begin(&mut self, keys: Vec<K>) -> u64 {
         let id = self.next_id;

@@ -68,8 +68,10 @@ impl Arm {
     };
 
     /// What the adaptive policy chooses among. Chosen so that each is the best, or nearly, on loads where the
-    /// others are far behind: recency, frequency, loops longer than the cache, and mixes of them.
-    pub(crate) const CHOICES: [Arm; 7] = [
+    /// others are far behind: recency, frequency, loops longer than the cache, and mixes of them. The windows of S3-FIFO
+    /// are a fiftieth, a tenth and a fifth of a set: the less of what comes is asked for again, the less of it should be
+    /// let in.
+    pub(crate) const CHOICES: [Arm; 8] = [
         Arm::LRU,
         Arm::S3,
         Arm {
@@ -77,7 +79,11 @@ impl Arm {
             ..Arm::S3
         },
         Arm {
-            window: 115,
+            window: 5,
+            ..Arm::S3
+        },
+        Arm {
+            window: 51,
             ..Arm::S3
         },
         Arm::TINY_LFU,

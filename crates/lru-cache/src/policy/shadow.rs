@@ -22,7 +22,10 @@ const WAYS: usize = 32;
 impl Shadow {
     pub(super) fn new(arm: Arm, capacity: usize, rng: Rng) -> Self {
         Shadow {
-            rules: Rules { arm, ways: WAYS },
+            rules: Rules {
+                arm,
+                ways: WAYS as u32,
+            },
             sets: Box::default(),
             capacity,
             rng,
@@ -38,7 +41,7 @@ impl Shadow {
         if self.sets.is_empty() {
             self.sets = (0..n_sets).map(|_| Set::new()).collect();
         }
-        let spot = spot(hash, n_sets);
+        let spot = spot(hash, n_sets as u32);
         let (idx, print) = (spot.set(0), spot.print);
         let ways = self.capacity / n_sets + usize::from(idx < self.capacity % n_sets);
         let set = &mut self.sets[idx];
@@ -46,12 +49,10 @@ impl Shadow {
             set.hit(at, &self.rules);
             return true;
         }
-        let segment = set.expect(print, &self.rules);
         if set.len() < ways {
-            set.add(print, (), segment, &self.rules);
+            set.add(print, (), &self.rules);
         } else {
-            let victim = set.victim(Some(segment), None, &self.rules, &mut self.rng);
-            set.replace(victim, print, (), segment);
+            set.exchange(print, (), &self.rules, &mut self.rng);
         }
         false
     }

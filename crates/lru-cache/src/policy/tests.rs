@@ -33,20 +33,18 @@ impl Sample {
         let hash = hash ^ (hash >> 31);
         let rules = Rules {
             arm: self.selector.arm(),
-            ways: self.ways,
+            ways: self.ways as u32,
         };
-        let spot = spot(hash, self.sets.len());
+        let spot = spot(hash, self.sets.len() as u32);
         let set = &mut self.sets[spot.set(0)];
         let found = set.find(spot.print, |()| true);
         match found {
             Some(at) => set.hit(at, &rules),
             None => {
-                let segment = set.expect(spot.print, &rules);
                 if set.len() < self.ways {
-                    set.add(spot.print, (), segment, &rules);
+                    set.add(spot.print, (), &rules);
                 } else {
-                    let victim = set.victim(Some(segment), None, &rules, &mut self.rng);
-                    set.replace(victim, spot.print, (), segment);
+                    set.exchange(spot.print, (), &rules, &mut self.rng);
                 }
             }
         }

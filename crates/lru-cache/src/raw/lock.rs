@@ -18,6 +18,9 @@ mod spin {
     /// A lock for what takes tens of nanoseconds. Whoever finds it taken tries again for a little and then lets
     /// other threads run between his attempts. In return for having no queue it is released by a plain store, where a
     /// mutex asks memory a second time who waits: half of the cost of taking it.
+    ///
+    /// What it protects follows it in memory, so that who takes it has the start of that as well.
+    #[repr(C)]
     pub(crate) struct Lock<T> {
         is_taken: AtomicBool,
         value: UnsafeCell<T>,

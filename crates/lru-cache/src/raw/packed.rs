@@ -11,105 +11,105 @@ use core::mem::needs_drop;
 use core::ptr::{self, NonNull};
 use core::slice;
 
-use super::{Print, Slot, Tally, grown};
+use super::{Columns, Print, Slot, Tally, grown};
 
-/// The slots of a set in one allocation, or none until the first: then `start` is a head that all empty blocks share,
-/// with a `cap` of zero, which is only read.
+/// The slots of a set: a line of memory with what a look-up reads first, and the rest in one allocation, or none until
+/// the first slot.
 ///
-/// If there is an allocation, nobody else uses it, and with the head's `cap` and `past`:
+/// With the layout that [`Offsets`] gives for `cap`, `past` and `has_side`:
 ///
-/// 1. It is what `alloc` gave for `layout(cap, past)`, and `start` may access all of it. After the head come these columns: `cap` tags of one byte,
-///    `cap` notes of one byte, `cap` marks of two, `cap` orders of two, `past` words of two, and from the next place
-///    that is aligned for it on, `cap` entries.
-/// 2. `len <= cap`, and `cap` is even and at least four.
-/// 3. All bytes of the columns but the entries are initialised, and so are the first `len` entries.
-pub(crate) struct Block<E> {
-    start: NonNull<Head>,
-    owns: PhantomData<E>,
-}
-
-/// The start of the allocation.
-#[repr(C)]
-struct Head {
+/// 1. If `cap > 0`, `start` is what `alloc` gave for that layout and may access all of it, and nobody else uses it.
+/// 2. `len <= cap`, and `cap` is zero or even and at least four.
+/// 3. The first `len` entries are initialised, all of the columns between the entries and the side, and the side if
+///    there is one.
+#[repr(C, align(64))]
+pub(crate) struct Block<E, S = ()> {
+    start: NonNull<u8>,
     len: u16,
     cap: u16,
     past: u16,
-    /// Where the entries begin.
-    before_entries: u16,
+    has_side: bool,
     tally: Tally,
+    /// Those of the first slots; the others are in a column.
+    tags: [u8; NEAR],
+    owns: PhantomData<(E, S)>,
 }
 
-static EMPTY: Head = Head {
-    len: 0,
-    cap: 0,
-    past: 0,
-    before_entries: 0,
-    tally: Tally {
-        now: 0,
-        in_window: 0,
-        cursor: 0,
-        past: super::Past::Nothing,
-        dither: 0,
-    },
-};
-
-/// Where the tags begin. With 48 of them they fill the head's line.
-const HEAD: usize = 16;
+/// Slots whose tags are in the first line.
+const NEAR: usize = 40;
 const LINE: usize = 64;
-/// Bytes of a slot beside its entry.
-const COLUMNS: usize = 6;
-/// Tags compared at once. The read may go past the tags, and stays in the columns: `16 * n < cap` implies
-/// `16 * n + 16 <= 6 * cap` where `cap >= 4`.
+/// Tags compared at once.
 const LANES: usize = 16;
 
-const _: () = assert!(size_of::<Head>() <= HEAD && align_of::<Head>() == 2);
+const _: () = assert!(size_of::<Block<u64>>() == LINE);
 
-// SAFETY: a block owns its entries as a vector does, and shares them only by the rules for references to itself.
-unsafe impl<E: Send> Send for Block<E> {}
+/// Where the columns of an allocation begin, in bytes from its start. The entries are first.
+#[derive(Clone, Copy)]
+struct Offsets {
+    notes: usize,
+    /// The tags of the slots from [`NEAR`] on. What comes after them is longer than [`LANES`], if there are any.
+    far_tags: usize,
+    orders: usize,
+    marks: usize,
+    past: usize,
+    side: usize,
+}
+
+impl Offsets {
+    /// With an even `cap` all columns but the side's begin at even places.
+    #[inline]
+    const fn of<E, S>(cap: usize, past: usize) -> Self {
+        let notes = cap * size_of::<E>();
+        let far_tags = notes + cap;
+        let orders = far_tags + cap.saturating_sub(NEAR);
+        let marks = orders + 2 * cap;
+        let past_words = past;
+        let past = marks + 2 * cap;
+        Offsets {
+            notes,
+            far_tags,
+            orders,
+            marks,
+            past,
+            side: (past + 2 * past_words).next_multiple_of(align_of::<S>()),
+        }
+    }
+}
+
+// SAFETY: a block owns its entries and its side as a vector does, and shares them only by the rules for references to
+// itself.
+unsafe impl<E: Send, S: Send> Send for Block<E, S> {}
 // SAFETY: as above; a shared block gives out shared references only.
-unsafe impl<E: Sync> Sync for Block<E> {}
+unsafe impl<E: Sync, S: Sync> Sync for Block<E, S> {}
 
-impl<E> Block<E> {
+impl<E, S> Block<E, S> {
     pub(crate) const fn new() -> Self {
         Block {
-            // SAFETY: the address of a static is not null.
-            start: unsafe { NonNull::new_unchecked((&raw const EMPTY).cast_mut()) },
+            // Aligned as the columns are.
+            start: NonNull::<u16>::dangling().cast(),
+            len: 0,
+            cap: 0,
+            past: 0,
+            has_side: false,
+            tally: Tally::new(),
+            tags: [0; NEAR],
             owns: PhantomData,
         }
     }
 
     #[inline]
-    fn head(&self) -> &Head {
-        // SAFETY: an allocation begins with a head, and the shared one is never written to.
-        unsafe { self.start.as_ref() }
-    }
-
-    /// # Safety
-    ///
-    /// There is an allocation.
-    #[inline]
-    unsafe fn head_mut(&mut self) -> &mut Head {
-        // SAFETY: it begins with a head, and the borrow of `self` is exclusive.
-        unsafe { self.start.as_mut() }
-    }
-
-    #[inline]
     pub(crate) fn len(&self) -> usize {
-        usize::from(self.head().len)
+        usize::from(self.len)
     }
 
     #[inline]
     pub(crate) fn tally(&self) -> Tally {
-        self.head().tally
+        self.tally
     }
 
     #[inline]
     pub(crate) fn tally_mut(&mut self) -> &mut Tally {
-        if self.head().cap == 0 {
-            self.resize(grown(0), 0);
-        }
-        // SAFETY: now there is one.
-        unsafe { &mut self.head_mut().tally }
+        &mut self.tally
     }
 
     /// The first slot with this print and an entry of which `is_it` is true.
@@ -117,14 +117,54 @@ impl<E> Block<E> {
     pub(crate) fn find(&self, print: Print, mut is_it: impl FnMut(&E) -> bool) -> Option<usize> {
         // An entry without memory of its own is looked at as soon as its mark would be, and says more.
         let asks_mark = needs_drop::<E>() || size_of::<E>() == 0;
-        let len = self.len();
-        let mut from = 0;
-        while from < len {
-            // SAFETY: `from` is a multiple of `LANES` below `len`, so the bytes are in the columns.
-            let mut agree = unsafe { agreeing(self.column(0).add(from), print.tag) };
+        // A branch for each sixteen tags would be taken by chance, so all near tags are compared before one.
+        let mut agree = self.near_agreeing(print.tag);
+        while agree != 0 {
+            let at = agree.trailing_zeros() as usize;
+            if (!asks_mark || self.marks()[at] == print.mark) && is_it(self.entry(at)) {
+                return Some(at);
+            }
+            agree &= agree - 1;
+        }
+        if self.len() > NEAR {
+            return self.find_far(print, asks_mark, is_it);
+        }
+        None
+    }
+
+    /// Which of the first [`NEAR`] slots have this tag, a bit each.
+    #[inline]
+    fn near_agreeing(&self, tag: u8) -> u64 {
+        let first = self.tags.as_ptr();
+        // SAFETY: three times [`LANES`] bytes of the tags, the last of which begin with eight of those before them.
+        let (low, middle, high) = unsafe {
+            (
+                agreeing(first, tag),
+                agreeing(first.add(LANES), tag),
+                agreeing(first.add(NEAR - LANES), tag),
+            )
+        };
+        let high = u64::from(high >> (3 * LANES - NEAR)) << (2 * LANES);
+        let all = u64::from(low) | u64::from(middle) << LANES | high;
+        // Behind the last slot are tags of those who left.
+        all & !(u64::MAX << self.len().min(NEAR))
+    }
+
+    #[inline(never)]
+    fn find_far(
+        &self,
+        print: Print,
+        asks_mark: bool,
+        mut is_it: impl FnMut(&E) -> bool,
+    ) -> Option<usize> {
+        let far_tags = self.at(self.offsets().far_tags);
+        let mut from = NEAR;
+        while from < self.len() {
+            // SAFETY: the first byte is a far tag, and at least [`LANES`] come after the last of those.
+            let mut agree = unsafe { agreeing(far_tags.add(from - NEAR), print.tag) };
             while agree != 0 {
                 let at = from + agree.trailing_zeros() as usize;
-                if at >= len {
+                if at >= self.len() {
                     return None;
                 }
                 if (!asks_mark || self.marks()[at] == print.mark) && is_it(self.entry(at)) {
@@ -147,10 +187,13 @@ impl<E> Block<E> {
 
     #[inline]
     pub(crate) fn print(&self, at: usize) -> Print {
-        Print {
-            tag: self.tags()[at],
-            mark: self.marks()[at],
-        }
+        let mark = self.marks()[at];
+        let tag = match self.tags.get(at) {
+            Some(tag) => *tag,
+            // SAFETY: `marks` has checked that `at < len`, so there is a far tag for it.
+            None => unsafe { *self.at(self.offsets().far_tags + at - NEAR) },
+        };
+        Print { tag, mark }
     }
 
     #[inline]
@@ -168,87 +211,105 @@ impl<E> Block<E> {
     }
 
     #[inline]
-    fn tags(&self) -> &[u8] {
-        // SAFETY: `len` initialised bytes of a column of `cap`; or none, at a pointer that is not null.
-        unsafe { slice::from_raw_parts(self.column(0), self.len()) }
-    }
-
-    #[inline]
     pub(crate) fn notes(&self) -> &[u8] {
-        // SAFETY: as for `tags`.
-        unsafe { slice::from_raw_parts(self.column(1), self.len()) }
+        // SAFETY: `len` initialised bytes of a column of `cap`; or none, at a pointer that is not null.
+        unsafe { slice::from_raw_parts(self.at(self.offsets().notes), self.len()) }
     }
 
     #[inline]
     pub(crate) fn notes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as for `tags`, and the borrow of `self` is exclusive.
-        unsafe { slice::from_raw_parts_mut(self.column(1), self.len()) }
+        // SAFETY: as for `notes`, and the borrow of `self` is exclusive.
+        unsafe { slice::from_raw_parts_mut(self.at(self.offsets().notes), self.len()) }
     }
 
     #[inline]
     fn marks(&self) -> &[u16] {
-        // SAFETY: as for `tags`; aligned because the start, the head and twice `cap` are multiples of two.
-        unsafe { slice::from_raw_parts(self.column(2).cast(), self.len()) }
+        // SAFETY: as for `notes`; aligned because the start is, and the column begins at an even place.
+        unsafe { slice::from_raw_parts(self.at(self.offsets().marks).cast(), self.len()) }
     }
 
     #[inline]
-    pub(crate) fn orders(&self) -> &[u16] {
+    fn orders(&self) -> &[u16] {
         // SAFETY: as for `marks`.
-        unsafe { slice::from_raw_parts(self.column(4).cast(), self.len()) }
+        unsafe { slice::from_raw_parts(self.at(self.offsets().orders).cast(), self.len()) }
     }
 
+    /// All but the entries.
     #[inline]
-    pub(crate) fn orders_mut(&mut self) -> &mut [u16] {
-        // SAFETY: as for `marks`, and the borrow of `self` is exclusive.
-        unsafe { slice::from_raw_parts_mut(self.column(4).cast(), self.len()) }
-    }
-
-    /// What the set remembers of those it does not hold, in words of its own.
-    #[inline]
-    pub(crate) fn past(&self) -> &[u16] {
-        let words = usize::from(self.head().past);
-        // SAFETY: `past` initialised words after the orders; aligned as `marks`.
-        unsafe { slice::from_raw_parts(self.column(COLUMNS).cast(), words) }
-    }
-
-    #[inline]
-    pub(crate) fn past_mut(&mut self) -> &mut [u16] {
-        let words = usize::from(self.head().past);
-        // SAFETY: as for `past`, and the borrow of `self` is exclusive.
-        unsafe { slice::from_raw_parts_mut(self.column(COLUMNS).cast(), words) }
+    pub(crate) fn columns(&mut self) -> Columns<'_> {
+        let (len, offsets) = (self.len(), self.offsets());
+        let (start, near) = (self.start.as_ptr(), len.min(NEAR));
+        let column = |offset: usize| start.wrapping_add(offset);
+        // SAFETY: initialised parts of different columns, with as many items as are in them; or none, at a pointer that
+        // is not null. Those of two bytes are aligned as in `marks`. The borrow of `self` is exclusive.
+        unsafe {
+            Columns {
+                tally: &mut self.tally,
+                tags: (
+                    &self.tags[..near],
+                    slice::from_raw_parts(column(offsets.far_tags), len - near),
+                ),
+                marks: slice::from_raw_parts(column(offsets.marks).cast(), len),
+                notes: slice::from_raw_parts_mut(column(offsets.notes), len),
+                orders: slice::from_raw_parts_mut(column(offsets.orders).cast(), len),
+                past: slice::from_raw_parts_mut(column(offsets.past).cast(), self.past.into()),
+            }
+        }
     }
 
     /// Makes room for so many words of the past, all zero.
     pub(crate) fn make_past(&mut self, words: usize) {
-        if self.past().len() != words {
-            let cap = usize::from(self.head().cap).max(grown(0));
-            self.resize(cap, words);
+        if usize::from(self.past) != words {
+            self.resize(usize::from(self.cap).max(grown(0)), words, self.has_side);
         }
-        self.past_mut().fill(0);
+        self.columns().past.fill(0);
     }
 
-    /// Tells the processor that all of the block but the entries will be wanted.
+    /// What stands beside the slots, once it was put there.
+    #[inline]
+    pub(crate) fn side(&self) -> Option<&S> {
+        // SAFETY: there is one, and it is initialised.
+        self.has_side.then(|| unsafe { &*self.side_place() })
+    }
+
+    #[inline]
+    pub(crate) fn side_mut(&mut self) -> Option<&mut S> {
+        // SAFETY: as for `side`, and the borrow of `self` is exclusive.
+        self.has_side.then(|| unsafe { &mut *self.side_place() })
+    }
+
+    /// Puts something beside the slots, where there is nothing yet.
+    pub(crate) fn set_side(&mut self, side: S) {
+        assert!(!self.has_side, "there is one side");
+        self.resize(usize::from(self.cap).max(grown(0)), self.past.into(), true);
+        // SAFETY: the allocation has a place for it, and nothing is there that would have to be dropped.
+        unsafe { self.side_place().write(side) };
+        self.has_side = true;
+    }
+
+    /// Tells the processor that the columns will be wanted.
     #[inline]
     pub(crate) fn prefetch(&self) {
-        // Four lines after the first are the columns of 40 slots or so. Beyond the end it is a hint to no purpose.
-        for line in 1..=4 {
-            prefetch(self.start.as_ptr().cast::<u8>().wrapping_add(line * LINE));
+        // So many lines are the columns of 40 slots or so. Beyond the end it is a hint to no purpose.
+        let columns = self.at(self.offsets().notes);
+        for line in 0..=5 {
+            prefetch(columns.wrapping_add(line * LINE));
         }
     }
 
     /// Adds a slot at the end.
     pub(crate) fn push(&mut self, slot: Slot, entry: E) {
-        let Head { len, cap, past, .. } = *self.head();
-        if len == cap {
-            self.resize(grown(cap.into()), past.into());
+        if self.len == self.cap {
+            self.resize(grown(self.cap.into()), self.past.into(), self.has_side);
         }
+        let len = self.len();
         // SAFETY: `len < cap` now, so there is an allocation, and nothing is in that place that would have to be
         // dropped.
         unsafe {
-            self.write(len.into(), slot);
-            self.entries().add(len.into()).write(entry);
-            self.head_mut().len = len + 1;
+            self.write(len, slot);
+            self.entries().add(len).write(entry);
         }
+        self.len += 1;
     }
 
     /// Puts another entry into a slot.
@@ -271,7 +332,7 @@ impl<E> Block<E> {
             let entry = self.entries().add(at).read();
             ptr::copy(self.entries().add(last), self.entries().add(at), 1);
             self.write(at, moved);
-            self.head_mut().len = last as u16;
+            self.len = last as u16;
             entry
         }
     }
@@ -281,126 +342,142 @@ impl<E> Block<E> {
     /// `at < cap`.
     #[inline]
     unsafe fn write(&mut self, at: usize, slot: Slot) {
-        // SAFETY: within each column, by the contract of this function; the last two are aligned as in `marks`.
+        let offsets = self.offsets();
+        // SAFETY: within each column, by the contract of this function; aligned as in `marks`.
         unsafe {
-            self.column(0).add(at).write(slot.print.tag);
-            self.column(1).add(at).write(slot.note);
-            self.column(2).cast::<u16>().add(at).write(slot.print.mark);
-            self.column(4).cast::<u16>().add(at).write(slot.order);
+            match self.tags.get_mut(at) {
+                Some(tag) => *tag = slot.print.tag,
+                None => *self.at(offsets.far_tags + at - NEAR) = slot.print.tag,
+            }
+            self.at(offsets.notes).add(at).write(slot.note);
+            self.at(offsets.marks)
+                .cast::<u16>()
+                .add(at)
+                .write(slot.print.mark);
+            self.at(offsets.orders)
+                .cast::<u16>()
+                .add(at)
+                .write(slot.order);
         }
     }
 
-    /// Where the column begins that has so many bytes a slot before it.
     #[inline]
-    fn column(&self, bytes_before: usize) -> *mut u8 {
-        let offset = HEAD + bytes_before * usize::from(self.head().cap);
-        // Within the allocation. The head that empty blocks share has nothing after it, and no column is read there.
-        self.start.as_ptr().cast::<u8>().wrapping_add(offset)
+    fn offsets(&self) -> Offsets {
+        Offsets::of::<E, S>(self.cap.into(), self.past.into())
+    }
+
+    /// A place in the allocation. Without one all columns are of nothing, and at its dangling start.
+    #[inline]
+    fn at(&self, offset: usize) -> *mut u8 {
+        self.start.as_ptr().wrapping_add(offset)
     }
 
     #[inline]
     fn entries(&self) -> *mut E {
-        let offset = self.head().before_entries;
-        // Within the allocation or at its end, and aligned, as in `layout`.
-        self.start
-            .as_ptr()
-            .cast::<u8>()
-            .wrapping_add(offset.into())
-            .cast()
+        self.start.as_ptr().cast()
     }
 
-    /// Moves everything to an allocation with so many slots and words of the past; as many of the past as before
-    /// are kept, or none.
+    #[inline]
+    fn side_place(&self) -> *mut S {
+        self.at(self.offsets().side).cast()
+    }
+
+    /// Moves everything to an allocation with so many slots and words of the past, as many of the past as before
+    /// being kept, or none; and with a place for a side, or not.
     #[cold]
-    fn resize(&mut self, cap: usize, past: usize) {
-        let plan = layout::<E>(cap, past);
-        // SAFETY: the layout is of at least a head.
+    fn resize(&mut self, cap: usize, past: usize, has_side: bool) {
+        let plan = layout::<E, S>(cap, past, has_side);
+        // SAFETY: a layout with slots is not empty, for each has a note.
         let start = unsafe { alloc(plan) };
         let Some(start) = NonNull::new(start) else {
             handle_alloc_error(plan);
         };
-        let before = before_entries::<E>(cap, past);
-        let (len, tally) = (self.len(), self.tally());
+        let (old, new) = (self.offsets(), Offsets::of::<E, S>(cap, past));
+        let len = self.len();
         assert!(
-            len <= cap && before <= usize::from(u16::MAX),
-            "a set is bounded by who adds to it, and no entry is aligned to more than 32 KiB"
+            len <= cap && cap <= usize::from(u16::MAX) && (has_side || !self.has_side),
+            "a set is bounded by who adds to it, and keeps its side"
         );
-        // SAFETY: the head and the columns but the entries are the first `before` bytes of the allocation.
-        let mut larger = unsafe {
-            start.as_ptr().write_bytes(0, before);
-            let start: NonNull<Head> = start.cast();
-            start.write(Head {
-                len: 0,
-                cap: cap as u16,
-                past: past as u16,
-                before_entries: before as u16,
-                tally,
-            });
-            Block::<E> {
-                start,
-                owns: PhantomData,
-            }
-        };
-        let kept = self.past().len().min(past);
-        larger.past_mut()[..kept].copy_from_slice(&self.past()[..kept]);
-        // SAFETY: the new allocation is apart from the old and has room for `len` of each column. The entries are
-        // moved: the old block forgets them before it is dropped, and nothing in between can panic.
+        // SAFETY: the new allocation is apart from the old. Each column has room for `len` slots in both, or as many
+        // words of the past as are copied. All of the columns is initialised before. Entries and side are moved: the old
+        // allocation is freed without a look at them, and nothing in between can panic.
         unsafe {
-            for (bytes_before, bytes) in [(0, 1), (1, 1), (2, 2), (4, 2)] {
-                let (old, new) = (self.column(bytes_before), larger.column(bytes_before));
-                new.copy_from_nonoverlapping(old, bytes * len);
-            }
-            if len > 0 {
-                larger
-                    .entries()
-                    .copy_from_nonoverlapping(self.entries(), len);
-                larger.head_mut().len = len as u16;
-                self.head_mut().len = 0;
+            let to = |offset: usize| start.as_ptr().add(offset);
+            to(new.notes).write_bytes(0, new.side - new.notes);
+            if self.cap > 0 {
+                let copy = |from: usize, into: usize, bytes: usize| {
+                    to(into).copy_from_nonoverlapping(self.at(from), bytes);
+                };
+                copy(0, 0, len * size_of::<E>());
+                copy(old.notes, new.notes, len);
+                copy(old.far_tags, new.far_tags, len.saturating_sub(NEAR));
+                copy(old.orders, new.orders, 2 * len);
+                copy(old.marks, new.marks, 2 * len);
+                copy(old.past, new.past, 2 * past.min(self.past.into()));
+                if self.has_side {
+                    copy(old.side, new.side, size_of::<S>());
+                }
+                self.free();
             }
         }
-        *self = larger;
+        self.start = start;
+        (self.cap, self.past) = (cap as u16, past as u16);
     }
-}
 
-/// Bytes of a block before its entries.
-#[inline]
-fn before_entries<E>(cap: usize, past: usize) -> usize {
-    (HEAD + COLUMNS * cap + 2 * past).next_multiple_of(align_of::<E>())
+    /// Frees the allocation and drops nothing.
+    ///
+    /// # Safety
+    ///
+    /// There is one, and nobody looks at it again.
+    unsafe fn free(&mut self) {
+        let plan = layout::<E, S>(self.cap.into(), self.past.into(), self.has_side);
+        // SAFETY: it was allocated with this layout.
+        unsafe { dealloc(self.start.as_ptr(), plan) }
+    }
 }
 
 /// The allocation of a block.
-fn layout<E>(cap: usize, past: usize) -> Layout {
-    let entries = Layout::array::<E>(cap).ok();
-    let size =
-        entries.and_then(|entries| entries.size().checked_add(before_entries::<E>(cap, past)));
-    // Aligned to a line, so that the head and the first tags are on one.
-    let plan = size.and_then(|size| Layout::from_size_align(size, LINE.max(align_of::<E>())).ok());
-    plan.expect("a set of entries fits the address space")
+fn layout<E, S>(cap: usize, past: usize, has_side: bool) -> Layout {
+    let fits = "a set of entries fits the address space";
+    assert!(Layout::array::<E>(cap).is_ok(), "{fits}");
+    let offsets = Offsets::of::<E, S>(cap, past);
+    let size = offsets
+        .side
+        .checked_add(if has_side { size_of::<S>() } else { 0 });
+    // Aligned to a line, so that entries of a power of two are not on two.
+    let align = LINE.max(align_of::<E>()).max(align_of::<S>());
+    let plan = size.and_then(|size| Layout::from_size_align(size, align).ok());
+    plan.expect(fits)
 }
 
-impl<E> Drop for Block<E> {
+impl<E, S> Drop for Block<E, S> {
     fn drop(&mut self) {
-        /// Frees the memory also if an entry's drop panics.
-        struct Free(NonNull<Head>, Layout);
+        /// Frees the memory also if a drop panics.
+        struct Free<'a, E, S>(&'a mut Block<E, S>);
 
-        impl Drop for Free {
+        impl<E, S> Drop for Free<'_, E, S> {
             fn drop(&mut self) {
-                // SAFETY: the block that owned it is being dropped, and this was its layout.
-                unsafe { dealloc(self.0.as_ptr().cast(), self.1) }
+                // SAFETY: there is one, and its block is being dropped.
+                unsafe { self.0.free() }
             }
         }
 
-        let head = self.head();
-        if head.cap == 0 {
+        if self.cap == 0 {
             return;
         }
-        let _free = Free(self.start, layout::<E>(head.cap.into(), head.past.into()));
-        // SAFETY: the first `len` entries are initialised, and nobody looks at them again.
-        unsafe { ptr::drop_in_place(ptr::slice_from_raw_parts_mut(self.entries(), self.len())) }
+        let block = Free(self);
+        // SAFETY: the first `len` entries are initialised, and the side if there is one, and nobody looks at them again.
+        unsafe {
+            let entries = ptr::slice_from_raw_parts_mut(block.0.entries(), block.0.len());
+            if block.0.has_side {
+                ptr::drop_in_place(block.0.side_place());
+            }
+            ptr::drop_in_place(entries);
+        }
     }
 }
 
-impl<E> fmt::Debug for Block<E> {
+impl<E, S> fmt::Debug for Block<E, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Block")
             .field("len", &self.len())

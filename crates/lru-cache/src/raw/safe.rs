@@ -1,11 +1,12 @@
 use alloc::vec::Vec;
 
-use super::{Print, Slot, Tally, grown};
+use super::{Columns, Print, Slot, Tally, grown};
 
 /// The slots of a set, a vector a column, all of one length.
 #[derive(Debug)]
-pub(crate) struct Block<E> {
+pub(crate) struct Block<E, S = ()> {
     tally: Tally,
+    side: Option<S>,
     past: Vec<u16>,
     tags: Vec<u8>,
     notes: Vec<u8>,
@@ -14,16 +15,11 @@ pub(crate) struct Block<E> {
     entries: Vec<E>,
 }
 
-impl<E> Block<E> {
+impl<E, S> Block<E, S> {
     pub(crate) const fn new() -> Self {
         Block {
-            tally: Tally {
-                now: 0,
-                in_window: 0,
-                cursor: 0,
-                past: super::Past::Nothing,
-                dither: 0,
-            },
+            tally: Tally::new(),
+            side: None,
             past: Vec::new(),
             tags: Vec::new(),
             notes: Vec::new(),
@@ -45,22 +41,28 @@ impl<E> Block<E> {
         &mut self.tally
     }
 
-    /// What the set remembers of those it does not hold, in words of its own.
-    pub(crate) fn past(&self) -> &[u16] {
-        &self.past
-    }
-
-    pub(crate) fn past_mut(&mut self) -> &mut [u16] {
-        &mut self.past
-    }
-
     /// Makes room for so many words of the past, all zero.
     pub(crate) fn make_past(&mut self, words: usize) {
         self.past.clear();
         self.past.resize(words, 0);
     }
 
-    /// Tells the processor that all of the block but the entries will be wanted.
+    /// What stands beside the slots, once it was put there.
+    pub(crate) fn side(&self) -> Option<&S> {
+        self.side.as_ref()
+    }
+
+    pub(crate) fn side_mut(&mut self) -> Option<&mut S> {
+        self.side.as_mut()
+    }
+
+    /// Puts something beside the slots, where there is nothing yet.
+    pub(crate) fn set_side(&mut self, side: S) {
+        assert!(self.side.is_none(), "there is one side");
+        self.side = Some(side);
+    }
+
+    /// Tells the processor that the columns will be wanted.
     pub(crate) fn prefetch(&self) {}
 
     /// The first slot with this print and an entry of which `is_it` is true.
@@ -101,12 +103,16 @@ impl<E> Block<E> {
         &mut self.notes
     }
 
-    pub(crate) fn orders(&self) -> &[u16] {
-        &self.orders
-    }
-
-    pub(crate) fn orders_mut(&mut self) -> &mut [u16] {
-        &mut self.orders
+    /// All but the entries.
+    pub(crate) fn columns(&mut self) -> Columns<'_> {
+        Columns {
+            tally: &mut self.tally,
+            tags: (&self.tags, &[]),
+            marks: &self.marks,
+            notes: &mut self.notes,
+            orders: &mut self.orders,
+            past: &mut self.past,
+        }
     }
 
     /// Adds a slot at the end.

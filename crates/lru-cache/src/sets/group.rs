@@ -1,34 +1,20 @@
-use alloc::boxed::Box;
-use alloc::vec::Vec;
+#[cfg(feature = "std")]
+use core::time::Duration;
 
 use equivalent::Equivalent;
 use purlin_core::{Rng, Tick};
 
-use super::Name;
-use crate::expiry::{Expiry, Life};
-use crate::policy::set::{Rules, Segment, Set};
+use super::extras::{Extra, Extras};
+use crate::expiry::Expiry;
+#[cfg(feature = "std")]
+use crate::expiry::Standing;
+use crate::policy::set::{Rules, Set};
 use crate::raw::Print;
 
-/// A set with the weights and lives of its entries.
-///
-/// `extras`, if there are any, are as many as the entries and in their order.
+/// A set with the weights and lives of its entries beside it, which are there once one is other than plain.
 #[derive(Debug)]
 pub(super) struct Group<K, V> {
-    set: Set<(K, V)>,
-    /// None as long as all entries weigh one and live for ever.
-    #[expect(
-        clippy::box_collection,
-        reason = "one word in each set of a cache that has none"
-    )]
-    extras: Option<Box<Vec<Extra>>>,
-}
-
-#[derive(Debug)]
-pub(super) struct Extra {
-    pub(super) weight: usize,
-    pub(super) life: Life,
-    /// Names the insertion, for timers.
-    pub(super) stamp: u32,
+    set: Set<(K, V), Extras>,
 }
 
 /// An entry that was found.
@@ -44,23 +30,12 @@ pub(super) enum Got<'a, V> {
 pub(super) struct Left<K, V> {
     pub(super) key: K,
     pub(super) value: V,
-    /// None if it weighed one and lived for ever.
-    pub(super) extra: Option<Extra>,
-}
-
-impl<K, V> Left<K, V> {
-    #[inline]
-    pub(super) fn weight(&self) -> usize {
-        self.extra.as_ref().map_or(1, |extra| extra.weight)
-    }
+    pub(super) extra: Extra,
 }
 
 impl<K, V> Group<K, V> {
     pub(super) const fn new() -> Self {
-        Group {
-            set: Set::new(),
-            extras: None,
-        }
+        Group { set: Set::new() }
     }
 
     #[inline]
@@ -84,27 +59,19 @@ impl<K, V> Group<K, V> {
         print: Print,
         key: &Q,
         rules: &Rules,
-        expiry: &Expiry<Name>,
+        expiry: &Expiry,
     ) -> Option<Got<'_, V>>
     where
         Q: Equivalent<K> + ?Sized,
     {
         let at = self.find(print, key)?;
-        if let Some(extras) = &mut self.extras {
-            let life = &mut extras[at].life;
-            if expiry.is_over(life) {
+        if let Some(extras) = self.set.side_mut() {
+            if !extras.is_used_in_time(at, expiry) {
                 return Some(Got::Over);
             }
-            expiry.prolong(life);
         }
         self.set.hit(at, rules);
         Some(Got::Value(self.value(at)))
-    }
-
-    /// The place of the insertion with this stamp.
-    pub(super) fn stamped(&self, stamp: u32) -> Option<usize> {
-        let mut extras = self.extras.as_ref()?.iter();
-        extras.position(|extra| extra.stamp == stamp)
     }
 
     pub(super) fn mark(&self, at: usize) -> u16 {
@@ -116,42 +83,63 @@ impl<K, V> Group<K, V> {
         &self.set.entry(at).1
     }
 
+    pub(super) fn entry(&self, at: usize) -> &(K, V) {
+        self.set.entry(at)
+    }
+
     /// The entry, unless it is over at `now`.
-    pub(super) fn living(&self, at: usize, expiry: &Expiry<Name>, now: Tick) -> Option<(&K, &V)> {
+    pub(super) fn living(&self, at: usize, expiry: &Expiry, now: Tick) -> Option<(&K, &V)> {
         let (key, value) = self.set.entry(at);
-        let is_over = |extra: &Extra| expiry.is_over_at(&extra.life, now);
-        (!self.extra(at).is_some_and(is_over)).then_some((key, value))
+        let is_over = |extras: &Extras| expiry.is_over_at(extras.life(at), now);
+        (!self.set.side().is_some_and(is_over)).then_some((key, value))
     }
 
     #[inline]
-    pub(super) fn is_over(&self, at: usize, expiry: &Expiry<Name>) -> bool {
-        let extra = self.extra(at);
-        extra.is_some_and(|extra| expiry.is_over(&extra.life))
+    pub(super) fn is_over(&self, at: usize, expiry: &Expiry) -> bool {
+        let is_over = |extras: &Extras| expiry.is_over(extras.life(at));
+        self.set.side().is_some_and(is_over)
+    }
+
+    /// Whether an entry is over for so long that it is to leave.
+    pub(super) fn is_spent(&self, at: usize, expiry: &Expiry) -> bool {
+        let is_spent = |extras: &Extras| expiry.is_spent(extras.life(at));
+        self.set.side().is_some_and(is_spent)
+    }
+
+    #[cfg(feature = "std")]
+    pub(super) fn standing(&self, at: usize, expiry: &Expiry) -> Option<Standing> {
+        let endless = Some(Standing::Left(Duration::MAX));
+        let extras = self.set.side();
+        extras.map_or(endless, |extras| expiry.standing(extras.life(at)))
+    }
+
+    /// The entry, unless it is spent at `now`.
+    #[cfg(feature = "std")]
+    pub(super) fn unspent(&self, at: usize, expiry: &Expiry, now: Tick) -> Option<(&K, &V)> {
+        let (key, value) = self.set.entry(at);
+        let is_spent = |extras: &Extras| expiry.is_spent_at(extras.life(at), now);
+        (!self.set.side().is_some_and(is_spent)).then_some((key, value))
     }
 
     /// Takes note of a use.
     #[inline]
-    pub(super) fn hit(&mut self, at: usize, rules: &Rules, expiry: &Expiry<Name>) {
+    pub(super) fn hit(&mut self, at: usize, rules: &Rules, expiry: &Expiry) {
         self.set.hit(at, rules);
-        if let Some(extras) = &mut self.extras {
-            expiry.prolong(&mut extras[at].life);
+        if let Some(extras) = self.set.side_mut() {
+            extras.used(at, expiry);
         }
     }
 
     #[inline]
-    fn extra(&self, at: usize) -> Option<&Extra> {
-        self.extras.as_ref().map(|extras| &extras[at])
+    pub(super) fn extra(&self, at: usize) -> Extra {
+        let extras = self.set.side();
+        extras.map_or(Extra::PLAIN, |extras| extras.get(at))
     }
 
-    /// The weight, life and stamp of an entry that has any of its own.
-    #[inline]
-    pub(super) fn extra_mut(&mut self, at: usize) -> Option<&mut Extra> {
-        self.extras.as_mut().map(|extras| &mut extras[at])
-    }
-
-    #[cfg(test)]
-    pub(super) fn weight(&self, at: usize) -> usize {
-        self.extra(at).map_or(1, |extra| extra.weight)
+    /// When the first of the entries is over.
+    pub(super) fn earliest(&self) -> Tick {
+        let extras = self.set.side();
+        extras.map_or(Tick::MAX, |extras| extras.earliest(self.len()))
     }
 
     /// Tells the processor that an entry will come.
@@ -160,66 +148,82 @@ impl<K, V> Group<K, V> {
         self.set.prefetch();
     }
 
-    /// See [`Set::expect`].
-    #[inline]
-    pub(super) fn expect(&mut self, print: Print, rules: &Rules) -> Segment {
-        self.set.expect(print, rules)
-    }
-
-    /// Adds the entry that was expected.
+    /// Adds an entry that is not there.
     pub(super) fn add(
         &mut self,
         print: Print,
         entry: (K, V),
-        extra: Option<Extra>,
-        segment: Segment,
+        extra: Extra,
         rules: &Rules,
+        now: Tick,
     ) -> usize {
-        if extra.is_some() {
-            self.make_extras();
-        }
-        let at = self.set.add(print, entry, segment, rules);
-        if let Some(extras) = &mut self.extras {
-            if extras.len() == extras.capacity() {
-                extras.reserve_exact((extras.len() / 8).max(4));
-            }
-            extras.push(extra.unwrap_or_else(Extra::plain));
+        let at = self.set.add(print, entry, rules);
+        let len = self.len();
+        if let Some(extras) = self.extras_for(extra, now) {
+            extras.push(len, extra, now);
         }
         at
     }
 
-    /// Puts the entry that was expected in the place of a victim.
+    /// Puts an entry that is not there in the place of the one that is worth least.
     #[inline]
-    pub(super) fn replace(
+    pub(super) fn exchange(
         &mut self,
-        at: usize,
         print: Print,
         entry: (K, V),
-        extra: Option<Extra>,
-        segment: Segment,
-    ) -> Left<K, V> {
-        let extra = self.swap_extra(at, extra);
-        let (key, value) = self.set.replace(at, print, entry, segment);
-        Left { key, value, extra }
+        extra: Extra,
+        rules: &Rules,
+        rng: &mut Rng,
+        now: Tick,
+    ) -> (usize, Left<K, V>) {
+        let (at, (key, value)) = self.set.exchange(print, entry, rules, rng);
+        let extra = self.swap_extra(at, extra, now);
+        (at, Left { key, value, extra })
+    }
+
+    /// [`exchange`](Self::exchange), where all entries are plain.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(super) fn exchange_plain(
+        &mut self,
+        print: Print,
+        entry: (K, V),
+        rules: &Rules,
+        rng: &mut Rng,
+    ) -> (K, V) {
+        debug_assert!(self.is_plain());
+        self.set.exchange(print, entry, rules, rng).1
+    }
+
+    /// Whether all entries weigh one and live for ever.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.set.side().is_none()
     }
 
     /// Puts an entry in place of an older one of the same key.
-    pub(super) fn renew(&mut self, at: usize, entry: (K, V), extra: Option<Extra>) -> Left<K, V> {
-        let extra = self.swap_extra(at, extra);
+    pub(super) fn renew(
+        &mut self,
+        at: usize,
+        entry: (K, V),
+        extra: Extra,
+        now: Tick,
+    ) -> Left<K, V> {
+        let extra = self.swap_extra(at, extra, now);
         let (key, value) = core::mem::replace(self.set.entry_mut(at), entry);
         Left { key, value, extra }
     }
 
-    /// Chooses who is to leave. See [`Set::victim`].
-    #[inline]
-    pub(super) fn victim(
+    /// Takes the entry out that is worth least, beside `kept`. See [`Set::expel`].
+    pub(super) fn expel(
         &mut self,
-        coming: Option<Segment>,
         kept: Option<usize>,
         rules: &Rules,
         rng: &mut Rng,
-    ) -> usize {
-        self.set.victim(coming, kept, rules, rng)
+    ) -> (usize, Left<K, V>) {
+        let at = self.set.choose(kept, rules, rng);
+        (at, self.take(at))
     }
 
     /// See [`Set::worst`].
@@ -229,48 +233,49 @@ impl<K, V> Group<K, V> {
 
     /// Takes an entry out; the last takes its place.
     pub(super) fn take(&mut self, at: usize) -> Left<K, V> {
-        let extra = self.extras.as_mut().map(|extras| extras.swap_remove(at));
+        let extra = self.extra(at);
+        let len = self.len();
+        if let Some(extras) = self.set.side_mut() {
+            extras.swap_remove(len, at);
+        }
         let (key, value) = self.set.free(at);
         Left { key, value, extra }
     }
 
     /// Moves the entries of which `goes` is true to another group.
-    pub(super) fn split(&mut self, goes: impl Fn(Print) -> bool) -> Self {
-        let (set, gone) = self.set.split(goes);
-        let extras = self.extras.as_mut().map(|extras| {
-            let theirs = gone.iter().map(|&at| extras.swap_remove(at)).collect();
-            extras.shrink_to_fit();
-            Box::new(theirs)
-        });
-        Group { set, extras }
+    pub(super) fn split(&mut self, goes: impl Fn(Print) -> bool, now: Tick) -> Self {
+        let mut len = self.len();
+        let (mut set, gone) = self.set.split(goes);
+        if let Some(extras) = self.set.side_mut() {
+            let mut theirs = Extras::new(now);
+            for (n, &at) in gone.iter().enumerate() {
+                theirs.push(n + 1, extras.get(at), now);
+                extras.swap_remove(len, at);
+                len -= 1;
+            }
+            extras.shrink();
+            theirs.shrink();
+            set.set_side(theirs);
+        }
+        Group { set }
     }
 
     #[inline]
-    fn swap_extra(&mut self, at: usize, extra: Option<Extra>) -> Option<Extra> {
-        if extra.is_some() {
-            self.make_extras();
+    fn swap_extra(&mut self, at: usize, extra: Extra, now: Tick) -> Extra {
+        let before = self.extra(at);
+        let len = self.len();
+        if let Some(extras) = self.extras_for(extra, now) {
+            extras.set(len, at, extra, now);
         }
-        let extras = self.extras.as_mut()?;
-        let extra = extra.unwrap_or_else(Extra::plain);
-        Some(core::mem::replace(&mut extras[at], extra))
+        before
     }
 
-    /// Writes down what was true of all entries without saying, since it may not be of the next.
-    fn make_extras(&mut self) {
-        if self.extras.is_none() {
-            let plain = (0..self.len()).map(|_| Extra::plain()).collect();
-            self.extras = Some(Box::new(plain));
+    /// Where to write this down, if there is anything to write, or if others have.
+    #[inline]
+    fn extras_for(&mut self, extra: Extra, now: Tick) -> Option<&mut Extras> {
+        if self.set.side().is_none() && extra != Extra::PLAIN {
+            self.set.set_side(Extras::new(now));
         }
-    }
-}
-
-impl Extra {
-    fn plain() -> Self {
-        Extra {
-            weight: 1,
-            life: Life::endless(),
-            // Nobody asks for the name of who lives for ever.
-            stamp: 0,
-        }
+        self.set.side_mut()
     }
 }

@@ -35,6 +35,13 @@ impl Pool {
         self.own
     }
 
+    /// Whether there is nothing to take for now.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        // Relaxed as in `take`.
+        self.left.load(Ordering::Relaxed) == 0
+    }
+
     /// Takes a step, or `least` if that is more, or what is left. The caller may use what this returns.
     #[inline]
     pub(crate) fn take(&self, least: usize) -> usize {

@@ -8,7 +8,7 @@ impl<K, V> Sets<K, V> {
     /// Checks the three invariants.
     fn check(&mut self) {
         assert!(self.weight <= self.limit);
-        let n_groups = self.begins_with << self.doublings;
+        let n_groups = (self.begins_with as usize) << self.doublings;
         assert!(self.groups.is_empty() || self.groups.len() == n_groups);
         let (mut len, mut weight) = (0, 0);
         for set in 0..self.groups.len() {
@@ -16,19 +16,19 @@ impl<K, V> Sets<K, V> {
                 let position = self.position(set, at);
                 let bits = 16 - self.doublings;
                 assert_eq!((position >> bits) as usize, set, "it stands in its set");
-                let group = &mut self.groups[set];
-                weight += group.weight(at);
-                if let Some(Extra { life, stamp, .. }) = group.extra_mut(at) {
-                    let stamp = *stamp;
-                    self.expiry.check(Name { position, stamp }, life);
-                    if life.is_mortal() {
-                        assert_eq!(group.stamped(stamp), Some(at));
-                    }
+                let extra = self.groups[set].extra(at);
+                weight += extra.weight;
+                if extra.life.is_mortal() {
+                    assert!(
+                        self.rest.dues[set] <= self.expiry.leaves_at(self.groups[set].earliest())
+                    );
                 }
             }
             len += self.groups[set].len();
         }
-        assert_eq!((self.len, self.weight), (len, weight));
+        assert_eq!((self.len(), self.weight), (len, weight));
+        let least = self.rest.dues.iter().copied().min();
+        assert!(self.expiry.looks_by(least.unwrap_or(Tick::MAX)));
     }
 }
 
@@ -52,7 +52,7 @@ fn put_hashed(
     weight: usize,
     ttl: Option<u64>,
 ) -> Evicted<u32, u32> {
-    let mut gone = Evicted::new();
+    let mut gone = Evicted::none();
     let found = sets.find(hash, &key);
     let fresh = Fresh {
         hash,
@@ -112,7 +112,7 @@ fn the_bound_by_weight_holds_while_weights_and_lives_change() {
             };
             let ttl = (n % 3 == 0).then_some(1 + n % 100);
             let now = Tick::ZERO.after(Duration::from_millis(n / 10));
-            sets.observe(now, &mut Evicted::new());
+            sets.observe(now, &mut Evicted::none());
             put(&mut sets, key, weight, ttl);
             assert!(sets.weight() <= 10_000);
             if n % 200 == 0 {
@@ -145,7 +145,13 @@ fn a_walk_meets_each_entry_once_though_the_table_doubles_under_it() {
     }
     let (mut met, mut cursor, mut next) = (Vec::new(), Some(0), 3_000);
     while let Some(from) = cursor {
-        cursor = sets.walk(from, Tick::ZERO, 64, |&key, _| met.push(key));
+        cursor = sets.walk(
+            from,
+            crate::engine::Kind::Living,
+            Tick::ZERO,
+            64,
+            |&key, _| met.push(key),
+        );
         for _ in 0..200 {
             put(&mut sets, next, 1, None);
             next += 1;
@@ -173,7 +179,7 @@ fn a_set_without_entries_to_spare_takes_the_room_of_another() {
     let n_first = first.len();
     for key in first {
         let found = sets.find(spread(key), &key);
-        assert!(sets.take(found, &mut Evicted::new()).is_some());
+        assert!(sets.take(found, &mut Evicted::none()).is_some());
     }
     let (begun, doublings) = (sets.begins_with, sets.doublings);
     let is_first = move |key: &u32| spot(spread(*key), begun).set(doublings) == 0;
@@ -196,7 +202,7 @@ fn what_is_taken_out_to_make_room_is_all_there_was() {
         for key in 0..1_500 {
             put(&mut sets, key, 1, None);
         }
-        let mut gone = Evicted::new();
+        let mut gone = Evicted::none();
         let mut taken = BTreeSet::new();
         while let Some((key, value)) = sets.take_oldest(&mut gone) {
             assert_eq!(value, !key);
@@ -213,9 +219,48 @@ fn a_timer_finds_the_first_mortal_among_those_who_live_for_ever() {
     put(&mut sets, 1, 1, None);
     put(&mut sets, 2, 1, Some(5));
     sets.check();
-    let mut gone = Evicted::new();
+    let mut gone = Evicted::none();
     sets.observe(Tick::ZERO.after(Duration::from_millis(10)), &mut gone);
     let keys: Vec<u32> = gone.iter().map(|eviction| eviction.key).collect();
     assert_eq!((sets.len(), keys), (1, alloc::vec![2]));
+    sets.check();
+}
+
+#[test]
+fn a_call_takes_out_a_few_of_the_many_that_are_over_and_the_calls_together_all() {
+    let mut sets = sets(20_000, false, Policy::Adaptive);
+    for key in 0..20_000 {
+        put(&mut sets, key, 1, Some(5));
+    }
+    let later = Tick::ZERO.after(Duration::from_secs(1));
+    let mut calls = 0;
+    while sets.len() > 0 {
+        let mut gone = Evicted::none();
+        sets.observe(later.after(Duration::from_millis(2 * calls)), &mut gone);
+        assert!(gone.len() <= SWEEP_BUDGET);
+        calls += 1;
+    }
+    assert!(
+        calls < 3 * 20_000 / SWEEP_BUDGET as u64,
+        "{calls} calls for 20 000 entries"
+    );
+    sets.check();
+}
+
+#[test]
+fn an_entry_that_died_among_many_others_is_found_within_a_few_calls() {
+    let mut sets = sets(20_000, false, Policy::Adaptive);
+    for key in 0..20_000 {
+        put(&mut sets, key, 1, Some(if key == 77 { 5 } else { 60_000 }));
+    }
+    let mut gone = Evicted::none();
+    let mut calls = 0;
+    while gone.is_empty() {
+        calls += 1;
+        sets.observe(Tick::ZERO.after(Duration::from_millis(10)), &mut gone);
+        assert!(calls < 10, "500 sets, of which a call looks at about 100");
+    }
+    assert_eq!(gone.iter().next().map(|eviction| eviction.key), Some(77));
+    assert!(sets.sweep(usize::MAX, &mut gone));
     sets.check();
 }

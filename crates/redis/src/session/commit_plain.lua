@@ -1,22 +1,20 @@
--- The commit that nearly all are: the session lives, and nobody else was first. It looks at the head of the row alone and
--- does without the prelude, which halves its time. Whatever else there is follows below, where it is told apart.
--- ARGV: expected version, idle ms, absolute ms, payload.
+-- The commit that nearly all are: the session lives, and nobody else was first. It looks at the head of the row alone,
+-- compares it as text, and does without the prelude, which leaves less than half of what a commit by numbers costs the
+-- server. The caller reckons the time. Whatever else there is follows below, where it is told apart.
+-- ARGV: the version expected and the next one (8 bytes each), the idle deadline to be (13 digits), payload.
 do
-  local head = redis.call('GETRANGE', KEYS[1], 0, 72)
-  if #head >= 33 then
-    local state, version, till, absolute = struct.unpack('>BI8I8I8', head)
-    if (state == 1 or (state == 17 and #head == 73)) and version == tonumber(ARGV[1]) then
-      local time = redis.call('TIME')
-      local now = time[1] * 1000 + math.floor(time[2] / 1000)
-      if now < till then
-        local never = 9007199254740991
-        absolute = math.min(now + ARGV[3], never, absolute)
-        till = math.min(math.max(math.min(now + ARGV[2], never), till), absolute)
-        local owner = state == 17 and string.sub(head, 34) or ''
-        redis.call('SET', KEYS[1], struct.pack('>BI8I8I8I8', state, version + 1, till, absolute, 0) .. owner .. ARGV[4],
-          'PXAT', string.format('%.0f', till))
-        return {5, version + 1}
-      end
+  local call, sub = redis.call, string.sub
+  local head = call('GETRANGE', KEYS[1], '0', '74')
+  if sub(head, 2, 9) == ARGV[1] then
+    local state, till, rest = sub(head, 1, 1), ARGV[3], nil
+    if state == '\1' then rest = sub(head, 23, 35) elseif state == '\17' then rest = sub(head, 23) end
+    if rest and (#rest == 13 or #rest == 53) then
+      local before, absolute = sub(head, 10, 22), sub(rest, 1, 13)
+      -- Text of one length and digits alone compares as the numbers do.
+      if till < before then till = before end
+      if till > absolute then till = absolute end
+      call('SET', KEYS[1], state .. ARGV[2] .. till .. rest .. ARGV[4], 'PXAT', till)
+      return 1
     end
   end
 end

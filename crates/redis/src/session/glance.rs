@@ -1,63 +1,116 @@
-//! A load that writes nothing, as a plain `GET`.
+//! What a row tells by itself, and the server's time.
 //!
 //! A script costs the server several times what a `GET` does, and nearly all loads write nothing: a deadline is moved
-//! at most twenty times an idle window. So the row is fetched as it lies, and the script is asked only if the row may
-//! be due for something. That needs no script to be right: the row's key expires at its end by the server's own clock,
-//! so a row that is there lives.
+//! at most twenty times an idle window. So the row is fetched as it lies, and a script is asked only if the row may be
+//! due for something. That needs no script to be right: the row's key expires at its end by the server's own clock, so a
+//! row that is there lives. And where a script is needed, most of what it costs is numbers: to ask the time, to unpack
+//! and to pack. So the deadline of a commit is reckoned here as well, and the script compares text.
 //!
-//! What is left of a session's time, and whether a move would gain enough, needs the server's time. It is reckoned
-//! from what the last script told, for a second at most; then one load goes by the script again. A server whose clock
-//! is set anew can therefore have a deadline moved a second late; and the clocks of a cluster's servers should agree to
-//! within a small part of the idle time.
+//! The reckoning is from what the last answer told, for a second at most; then one call goes by the script that asks the
+//! time. It is behind by a round trip at most, of which those that took long are not believed, and ahead by what the
+//! clocks drift apart in a second. A server whose
+//! clock is set anew can therefore have a deadline moved by as much for a second; never before the one that was there,
+//! and never past the absolute one. The clocks of a cluster's servers should agree to within a small part of the idle
+//! time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use purlin_core::{Clock, SystemClock, Tick};
-use purlin_session_store::{Entry, Lifetime, Slide, UserKey, Version};
+use purlin_session_store::{Entry, Lifetime, Slide, Version};
 
+use super::owned::Owned;
 use super::scripts::{NEVER, millis};
 
 /// The server's time, as reckoned here.
 #[derive(Debug)]
-pub(super) struct ServerTime {
-    clock: SystemClock,
+pub(super) struct ServerTime<K = SystemClock> {
+    clock: K,
     began: Tick,
     /// By how many milliseconds the server's Unix time is ahead of the time since `began`; zero if it was never told.
     ahead: AtomicU64,
     /// When it was told, in milliseconds since `began`.
     told_at: AtomicU64,
+    /// How long the answer was on its way, in milliseconds.
+    late: AtomicU64,
 }
 
 /// How long the reckoning is good for.
 const FRESH_MS: u64 = 1000;
 
+/// By how much it may be behind. A server that is further away than that is asked for its time by each call.
+const LATE_MS: u64 = 25;
+
+/// The server's time, as well as it is known. Deadlines are made from the earlier and what is left of them is told by
+/// the later, so that nobody is promised time that is not there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    pub(super) at_least: u64,
+    pub(super) at_most: u64,
+}
+
+impl Now {
+    /// The deadline so far from now.
+    pub(super) fn deadline(self, length: Duration) -> u64 {
+        self.at_least.saturating_add(millis(length)).min(NEVER)
+    }
+}
+
+/// When the server was asked for its time, in milliseconds since `began`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked(u64);
+
 impl ServerTime {
     pub(super) fn new() -> Self {
-        let clock = SystemClock::new();
+        ServerTime::on(SystemClock::new())
+    }
+}
+
+impl<K: Clock> ServerTime<K> {
+    fn on(clock: K) -> Self {
         ServerTime {
             began: clock.now(),
             clock,
             ahead: AtomicU64::new(0),
             told_at: AtomicU64::new(0),
+            late: AtomicU64::new(0),
         }
     }
 
-    /// The server has just said that this is its time.
-    pub(super) fn learn(&self, server_ms: u64) {
+    /// The moment before the server is asked for its time.
+    pub(super) fn asked(&self) -> Asked {
+        Asked(self.here())
+    }
+
+    /// The server has just said that this is its time. What took long to arrive is not believed.
+    pub(super) fn learn(&self, asked: Asked, server_ms: u64) {
         let here = self.here();
+        let late = here.saturating_sub(asked.0);
+        if late > LATE_MS {
+            return;
+        }
         // Not one step, and need not be: the difference that was told before is as good but for the clocks' drift.
         self.told_at.store(here, Ordering::Relaxed);
+        self.late.store(late, Ordering::Relaxed);
         self.ahead
             .store(server_ms.saturating_sub(here), Ordering::Relaxed);
     }
 
-    /// The server's time now, if it was told lately. Not later than it is, and earlier by a round trip at most.
-    pub(super) fn now(&self) -> Option<u64> {
+    /// The server's time now, if it was told lately.
+    pub(super) fn now(&self) -> Option<Now> {
         let (ahead, here) = (self.ahead.load(Ordering::Relaxed), self.here());
         let age = here.saturating_sub(self.told_at.load(Ordering::Relaxed));
-        (ahead > 0 && age < FRESH_MS).then(|| ahead.saturating_add(here))
+        if ahead == 0 || age >= FRESH_MS {
+            return None;
+        }
+        let at_least = ahead.saturating_add(here);
+        // Two more, as both clocks' milliseconds were cut.
+        let late = self.late.load(Ordering::Relaxed) + 2;
+        Some(Now {
+            at_least,
+            at_most: at_least.saturating_add(late),
+        })
     }
 
     fn here(&self) -> u64 {
@@ -66,37 +119,32 @@ impl ServerTime {
     }
 }
 
-/// Whether a `GET` is likely to do for this load, at the server's time of now.
+/// Whether a `GET` is likely to do for this load.
 pub(super) fn may_do(slide: Slide) -> bool {
     match slide {
         Slide::No => true,
-        // A smaller gain than the reckoning's error is the script's to judge.
+        // A smaller gain than the reckoning's error is the server's to judge.
         Slide::To { min_gain, .. } => min_gain >= Duration::from_millis(2 * FRESH_MS),
     }
 }
 
-/// The session of a row, if it lives and nothing is to be written. None is for the script to say.
-pub(super) fn read(row: Vec<u8>, now: u64, slide: Slide) -> Option<Entry> {
-    let number = |from: usize| {
-        let bytes = row.get(from..from + 8)?.try_into().ok()?;
-        Some(u64::from_be_bytes(bytes))
-    };
-    let state = *row.first()?;
-    let (version, till, absolute) = (number(1)?, number(9)?, number(17)?);
-    let owner = match state {
-        LIVE => None,
-        OWNED => Some(UserKey::from_bytes(row.get(HEAD..HEAD + UserKey::LEN)?)?),
+/// The session of a row, and whose it is, if it lives and nothing is to be written. None is for the script to say.
+pub(super) fn read(row: Vec<u8>, now: Now, slide: Slide) -> Option<(Entry, Option<Owned>)> {
+    let version = row.get(1..9)?.try_into().map(u64::from_be_bytes).ok()?;
+    let (till, absolute) = (time(row.get(9..22)?)?, time(row.get(22..HEAD)?)?);
+    let (owner, payload_from) = match *row.first()? {
+        LIVE => (None, HEAD),
+        OWNED => {
+            let end = HEAD + Owned::LEN;
+            (Owned::parse(row.get(HEAD..end)?).ok()?, end)
+        }
         _ => return None,
     };
-    let payload_from = match owner {
-        None => HEAD,
-        Some(_) => HEAD + UserKey::LEN + 8,
-    };
-    if till <= now || payload_from > row.len() {
+    if till <= now.at_least {
         return None;
     }
     if let Slide::To { idle, min_gain } = slide {
-        let target = now.saturating_add(millis(idle)).min(NEVER).min(absolute);
+        let target = now.deadline(idle).min(absolute);
         let gain = target.saturating_sub(till).saturating_add(FRESH_MS);
         if gain >= millis(min_gain) {
             return None;
@@ -104,30 +152,56 @@ pub(super) fn read(row: Vec<u8>, now: u64, slide: Slide) -> Option<Entry> {
     }
     let left = |deadline: u64| match deadline {
         NEVER.. => Duration::MAX,
-        _ => Duration::from_millis(deadline.saturating_sub(now)),
+        _ => Duration::from_millis(deadline.saturating_sub(now.at_most)),
     };
     let remaining = Lifetime::new(left(till), left(absolute));
-    let payload = Bytes::from(row).slice(payload_from..);
-    Some(Entry::new(Version(version), payload, remaining).with_owner(owner))
+    let mut payload = Bytes::from(row);
+    payload.advance(payload_from);
+    let user = owner.map(|owned| owned.user);
+    let entry = Entry::new(Version(version), payload, remaining).with_owner(user);
+    Some((entry, owner))
+}
+
+/// A time as rows have it.
+pub(super) fn digits(time: u64) -> String {
+    format!("{time:013}")
+}
+
+/// The time of these digits.
+fn time(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0, |time: u64, digit| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        Some(time * 10 + u64::from(digit))
+    })
 }
 
 /// The states of rows that live: nobody's, and somebody's.
 const LIVE: u8 = 1;
-const OWNED: u8 = 17;
+pub(super) const OWNED: u8 = 17;
 /// The bytes before the owner or the payload.
-const HEAD: usize = 33;
+const HEAD: usize = 35;
 
 #[cfg(test)]
 mod tests {
+    use purlin_core::ManualClock;
+    use purlin_session_store::UserKey;
+
     use super::*;
 
     const MINUTE: u64 = 60_000;
 
+    fn at(now: u64) -> Now {
+        Now {
+            at_least: now,
+            at_most: now,
+        }
+    }
+
     fn row(state: u8, till: u64, absolute: u64, rest: &[u8]) -> Vec<u8> {
         let mut row = vec![state];
-        for number in [7, till, absolute, 0] {
-            row.extend_from_slice(&number.to_be_bytes());
-        }
+        row.extend_from_slice(&7_u64.to_be_bytes());
+        row.extend_from_slice(digits(till).as_bytes());
+        row.extend_from_slice(digits(absolute).as_bytes());
         row.extend_from_slice(rest);
         row
     }
@@ -135,7 +209,7 @@ mod tests {
     #[test]
     fn a_row_that_lives_is_read_as_the_script_would() {
         let now = 1_000_000;
-        let entry = read(row(LIVE, now + 5, NEVER, b"cart"), now, Slide::No).unwrap();
+        let (entry, _) = read(row(LIVE, now + 5, NEVER, b"cart"), at(now), Slide::No).unwrap();
         assert_eq!(
             (entry.version, &entry.payload[..]),
             (Version(7), &b"cart"[..])
@@ -147,7 +221,11 @@ mod tests {
         assert_eq!(entry.owner, None);
         let user = UserKey::of("alice");
         let rest = [user.as_bytes(), &[0; 8][..], b"cart"].concat();
-        let entry = read(row(OWNED, now + 5, now + 9, &rest), now, Slide::No).unwrap();
+        let (entry, owned) = read(row(OWNED, now + 5, now + 9, &rest), at(now), Slide::No).unwrap();
+        assert_eq!(
+            owned.map(|owned| (owned.user, owned.since)),
+            Some((user, [0; 8]))
+        );
         assert_eq!(
             (entry.owner, &entry.payload[..]),
             (Some(user), &b"cart"[..])
@@ -155,24 +233,41 @@ mod tests {
         assert_eq!(entry.remaining.absolute, Duration::from_millis(9));
     }
 
+    /// What is left is not overstated, and a deadline not either.
+    #[test]
+    fn time_that_may_have_passed_is_not_promised() {
+        let now = Now {
+            at_least: 1_000,
+            at_most: 1_020,
+        };
+        let (entry, _) = read(row(LIVE, 1_500, 1_600, b""), now, Slide::No).unwrap();
+        let ms = Duration::from_millis;
+        assert_eq!(entry.remaining, Lifetime::new(ms(480), ms(580)));
+        assert_eq!(now.deadline(ms(100)), 1_100);
+    }
+
     #[test]
     fn what_is_not_plain_is_left_to_the_script() {
         let now = 1_000_000;
         for state in [0, 2, 3, 4, 5, 16, 18, 19, 20, 255] {
             assert_eq!(
-                read(row(state, now + 5, NEVER, &[0; 99]), now, Slide::No),
+                read(row(state, now + 5, NEVER, &[0; 99]), at(now), Slide::No),
                 None,
                 "{state}"
             );
         }
         assert_eq!(
-            read(row(LIVE, now, NEVER, b"cart"), now, Slide::No),
+            read(row(LIVE, now, NEVER, b"cart"), at(now), Slide::No),
             None,
             "ended"
         );
         let whole = row(OWNED, now + 5, NEVER, &[0; 40]);
         for len in 0..whole.len() {
-            assert_eq!(read(whole[..len].to_vec(), now, Slide::No), None, "{len}");
+            assert_eq!(
+                read(whole[..len].to_vec(), at(now), Slide::No),
+                None,
+                "{len}"
+            );
         }
     }
 
@@ -186,7 +281,7 @@ mod tests {
         let with = |gain: u64, absolute| {
             read(
                 row(LIVE, now + 30 * MINUTE - gain, absolute, b""),
-                now,
+                at(now),
                 slide,
             )
         };
@@ -204,8 +299,31 @@ mod tests {
     #[test]
     fn a_time_that_was_never_told_is_not_reckoned_with() {
         let time = ServerTime::new();
-        assert_eq!(time.now(), None);
-        time.learn(5_000);
-        assert!(time.now().is_some_and(|now| (5_000..6_000).contains(&now)));
+        assert!(time.now().is_none());
+        let asked = time.asked();
+        time.learn(asked, 5_000);
+        assert!(
+            time.now()
+                .is_some_and(|now| (5_000..6_000).contains(&now.at_least))
+        );
+    }
+
+    #[test]
+    fn a_time_that_was_long_on_its_way_is_not_reckoned_with() {
+        let clock = ManualClock::new();
+        let time = ServerTime::on(clock.clone());
+        let asked = time.asked();
+        clock.advance(Duration::from_millis(26));
+        time.learn(asked, 5_000);
+        assert!(time.now().is_none());
+        let asked = time.asked();
+        clock.advance(Duration::from_millis(25));
+        time.learn(asked, 6_000);
+        let now = time.now().unwrap();
+        assert_eq!((now.at_least, now.at_most), (6_000, 6_027));
+        clock.advance(Duration::from_millis(999));
+        assert_eq!(time.now().unwrap().at_least, 6_999);
+        clock.advance(Duration::from_millis(1));
+        assert!(time.now().is_none(), "too long ago");
     }
 }

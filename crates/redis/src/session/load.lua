@@ -4,7 +4,7 @@ if r and r.state == 1 and ARGV[1] ~= '' then
   if target > r.till and target - r.till >= tonumber(ARGV[2]) then
     r.till = target
     r.slid = true
-    redis.call('SETRANGE', KEYS[1], 9, struct.pack('>I8', target))
+    redis.call('SETRANGE', KEYS[1], 9, digits(target))
     redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', target))
   end
 end

@@ -10,7 +10,7 @@ pub(super) struct Owned {
 }
 
 impl Owned {
-    const LEN: usize = UserKey::LEN + 8;
+    pub(super) const LEN: usize = UserKey::LEN + 8;
 
     /// None if there is none; an error if these are not the bytes of one.
     pub(super) fn parse(bytes: &[u8]) -> Result<Option<Owned>, ()> {

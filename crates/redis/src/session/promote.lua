@@ -2,7 +2,7 @@
 if r and r.state == 4 and r.other == ARGV[1] then
   local absolute = r.absolute
   if tonumber(ARGV[2]) >= 0 then absolute = math.min(absolute, after(ARGV[2])) end
-  save(1, r.version, math.min(r.fourth, absolute), absolute, 0, '', r.owner, r.payload)
+  save(1, r.version, math.min(r.third, absolute), absolute, nil, nil, r.owner, r.payload)
   return {5, r.version}
 end
 return {0}

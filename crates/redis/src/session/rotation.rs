@@ -18,8 +18,8 @@ use purlin_session_store::{Record, RotateOutcome, SessionKey, StoreError, Versio
 use redis::aio::ConnectionLike;
 
 use super::owned::Owned;
-use super::scripts::{Reply, millis, millis_or_never};
-use super::{MAX_HOPS, RedisSessionStore, decimal, stale};
+use super::scripts::{Reply, decimal, millis, millis_or_never};
+use super::{MAX_HOPS, RedisSessionStore, stale};
 
 impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
     pub(super) async fn rotated(

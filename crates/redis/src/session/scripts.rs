@@ -12,6 +12,8 @@ pub(super) struct Scripts {
     pub(super) load: Script,
     pub(super) create: Script,
     pub(super) commit: Script,
+    pub(super) commit_plain: Script,
+    pub(super) slide_plain: Script,
     pub(super) delete: Script,
     pub(super) mark: Script,
     pub(super) prepare: Script,
@@ -41,11 +43,13 @@ impl Scripts {
         Scripts {
             load: script!("load.lua"),
             create: script!("create.lua"),
-            commit: Script::new(concat!(
+            commit: script!("commit.lua"),
+            commit_plain: Script::new(concat!(
                 include_str!("commit_plain.lua"),
                 include_str!("prelude.lua"),
-                include_str!("commit.lua")
+                include_str!("view.lua")
             )),
+            slide_plain: Script::new(include_str!("slide_plain.lua")),
             delete: script!("delete.lua"),
             mark: script!("mark.lua"),
             prepare: script!("prepare.lua"),
@@ -85,19 +89,32 @@ pub(super) enum Reply {
     Prepared(SessionKey),
     /// The script did what it is for.
     Done {
-        /// The version after it.
+        /// The version after it; 0 if the script has not said it, as the caller knows.
         version: Version,
         /// What is left of the absolute time.
         absolute: Option<Duration>,
         /// Whose it was.
         owned: Option<Owned>,
+        /// The server's milliseconds since the Unix epoch, if it told them.
+        now: Option<u64>,
     },
     /// Not done: the key was listed for its owner too long ago.
     Stale,
 }
 
 impl Reply {
-    pub(super) fn parse(value: &Value) -> Result<Self, StoreError> {
+    /// The shortest answer: done, and there is nothing to say.
+    const DONE: Reply = Reply::Done {
+        version: Version(0),
+        absolute: None,
+        owned: None,
+        now: None,
+    };
+
+    pub(super) fn parse(value: Value) -> Result<Self, StoreError> {
+        if value == Value::Int(1) {
+            return Ok(Reply::DONE);
+        }
         let Value::Array(parts) = value else {
             return Err(StoreError::new(ErrorKind::Corrupt));
         };
@@ -146,12 +163,18 @@ impl Reply {
                     version: version()?,
                     absolute: if told { left(number(3)?) } else { None },
                     owned: if told { owned()? } else { None },
+                    now: number(8).ok().map(i64::unsigned_abs),
                 })
             }
             6 => Ok(Reply::Stale),
             _ => Err(StoreError::new(ErrorKind::Corrupt)),
         }
     }
+}
+
+/// A number as commands take it.
+pub(super) fn decimal(number: impl ToString) -> Vec<u8> {
+    number.to_string().into_bytes()
 }
 
 /// None is for ever.
@@ -165,8 +188,8 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(ms).unwrap_or(NEVER).min(NEVER)
 }
 
-/// What stands for "never" in a row.
-pub(super) const NEVER: u64 = (1 << 53) - 1;
+/// What stands for "never" in a row: a time in the year 2286, the last of thirteen digits.
+pub(super) const NEVER: u64 = 9_999_999_999_999;
 
 /// What [`Reply::Done`] says of the absolute time, as `promote.lua` takes it.
 pub(super) fn millis_or_never(left: Option<Duration>) -> i64 {
@@ -182,7 +205,7 @@ mod tests {
         assert_eq!(millis(Duration::ZERO), 0);
         assert_eq!(millis(Duration::from_nanos(1)), 1);
         assert_eq!(millis(Duration::from_secs(1)), 1000);
-        assert_eq!(millis(Duration::MAX), (1 << 53) - 1);
+        assert_eq!(millis(Duration::MAX), 9_999_999_999_999);
     }
 
     #[test]
@@ -194,8 +217,8 @@ mod tests {
             Value::Array(vec![Value::Int(1), Value::Int(1)]),
             Value::Array(vec![Value::Int(4)]),
         ] {
-            let error = Reply::parse(&value).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Corrupt, "{value:?}");
+            let error = Reply::parse(value).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
         }
     }
 }

@@ -23,10 +23,10 @@ use purlin_session_store::{Cap, ErrorKind, SessionKey, StoreError, UserKey, When
 use redis::aio::ConnectionLike;
 use redis::{Script, Value};
 
+use super::RedisSessionStore;
 use super::at_once::at_once;
 use super::owned::{Member, Owned};
-use super::scripts::{Reply, millis, millis_or_never};
-use super::{RedisSessionStore, decimal};
+use super::scripts::{Reply, decimal, millis, millis_or_never};
 
 impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
     /// Lists a session that is about to be made. None if the user has as many as they may.
@@ -247,7 +247,7 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
     ) -> Result<Value, StoreError> {
         let prefix = &self.settings().prefix;
         let name = [&prefix[..], b"user:", user.as_bytes()].concat();
-        self.invoke(script, name, args).await
+        self.invoke(script, &name, args).await
     }
 }
 

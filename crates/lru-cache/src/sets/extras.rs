@@ -1,0 +1,342 @@
+use alloc::vec::Vec;
+
+use purlin_core::Tick;
+
+use crate::expiry::{Expiry, Life};
+
+/// What is known of an entry beside itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extra {
+    pub(super) weight: usize,
+    pub(super) life: Life,
+}
+
+impl Extra {
+    /// Of an entry of which nothing is written down.
+    pub(super) const PLAIN: Extra = Extra {
+        weight: 1,
+        life: Life::ENDLESS,
+    };
+}
+
+/// The [`Extra`] of each entry of a set, in 32-bit words, a row of them for each entry. A row has a word for what was other
+/// than plain of any entry so far, and no more.
+///
+/// 1. `rows` has as many words for each entry as `kinds` has bits, in the order of the bits.
+/// 2. A deadline is a word that [`pack`] made of the time from `base` on.
+#[derive(Debug)]
+pub(super) struct Extras {
+    base: Tick,
+    rows: Vec<u32>,
+    kinds: u8,
+}
+
+/// The lower half of the weight.
+const WEIGHT: u8 = 1;
+/// The upper half.
+const HEAVY: u8 = 2;
+const DIES: u8 = 4;
+const IDLE: u8 = 8;
+
+impl Extras {
+    /// For so many entries, all plain as yet.
+    pub(super) fn new(now: Tick) -> Self {
+        Extras {
+            base: now,
+            rows: Vec::new(),
+            kinds: 0,
+        }
+    }
+
+    #[inline]
+    pub(super) fn weight(&self, at: usize) -> usize {
+        let low = self.word(at, WEIGHT).unwrap_or(1);
+        let high = self.word(at, HEAVY).unwrap_or(0);
+        // Where it was 32 bits wide, it was less.
+        (u64::from(high) << 32 | u64::from(low)) as usize
+    }
+
+    #[inline]
+    pub(super) fn life(&self, at: usize) -> Life {
+        let end = |word: Option<u32>| word.map_or(Tick::MAX, |word| unpack(self.base, word));
+        Life {
+            dies_at: end(self.word(at, DIES)),
+            idle_at: end(self.word(at, IDLE)),
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(&self, at: usize) -> Extra {
+        Extra {
+            weight: self.weight(at),
+            life: self.life(at),
+        }
+    }
+
+    /// Adds one for the last of so many entries.
+    pub(super) fn push(&mut self, len: usize, extra: Extra, now: Tick) {
+        self.widen(len - 1, extra);
+        let words = len * self.width();
+        if words > self.rows.capacity() {
+            let more = self.width() * (len / 8).max(4);
+            self.rows.reserve_exact(words + more - self.rows.len());
+        }
+        self.rows.resize(words, 0);
+        self.write(len - 1, extra, now);
+    }
+
+    /// Puts another in place of one, among so many entries.
+    pub(super) fn set(&mut self, len: usize, at: usize, extra: Extra, now: Tick) {
+        self.widen(len, extra);
+        self.write(at, extra, now);
+    }
+
+    /// Takes note of a use, unless the entry is over. Not inlined: a look-up in a cache without any of this is short.
+    #[inline(never)]
+    pub(super) fn is_used_in_time(&mut self, at: usize, expiry: &Expiry) -> bool {
+        let in_time = !expiry.is_over(self.life(at));
+        if in_time {
+            self.used(at, expiry);
+        }
+        in_time
+    }
+
+    /// Takes note of a use, which moves the end of a time to idle.
+    #[inline]
+    pub(super) fn used(&mut self, at: usize, expiry: &Expiry) {
+        if self.kinds & IDLE == 0 {
+            return;
+        }
+        if let Some(idle_at) = expiry.idle_end() {
+            self.put(at, IDLE, NEVER);
+            self.rebase(expiry.latest(), idle_at);
+            let word = pack(self.base, idle_at);
+            self.put(at, IDLE, word);
+        }
+    }
+
+    /// Forgets one among so many; the last takes its place.
+    pub(super) fn swap_remove(&mut self, len: usize, at: usize) {
+        let width = self.width();
+        self.rows
+            .copy_within((len - 1) * width..len * width, at * width);
+        self.rows.truncate((len - 1) * width);
+    }
+
+    /// The earliest of all deadlines.
+    pub(super) fn earliest(&self, len: usize) -> Tick {
+        let deadlines = (0..len).map(|at| self.life(at).deadline());
+        deadlines.min().unwrap_or(Tick::MAX)
+    }
+
+    /// Gives back what is not used.
+    pub(super) fn shrink(&mut self) {
+        self.rows.shrink_to_fit();
+    }
+
+    #[inline]
+    fn width(&self) -> usize {
+        self.kinds.count_ones() as usize
+    }
+
+    /// The word of a kind in the row of an entry, if it is written down.
+    #[inline]
+    fn word(&self, at: usize, kind: u8) -> Option<u32> {
+        (self.kinds & kind != 0).then(|| self.rows[self.place(at, kind)])
+    }
+
+    #[inline]
+    fn put(&mut self, at: usize, kind: u8, word: u32) {
+        if self.kinds & kind != 0 {
+            let place = self.place(at, kind);
+            self.rows[place] = word;
+        }
+    }
+
+    #[inline]
+    fn place(&self, at: usize, kind: u8) -> usize {
+        at * self.width() + (self.kinds & (kind - 1)).count_ones() as usize
+    }
+
+    fn write(&mut self, at: usize, extra: Extra, now: Tick) {
+        let Life { dies_at, idle_at } = extra.life;
+        // What was there does not hold the base back.
+        self.put(at, DIES, NEVER);
+        self.put(at, IDLE, NEVER);
+        self.rebase(now, dies_at);
+        self.rebase(now, idle_at);
+        self.put(at, WEIGHT, extra.weight as u32);
+        self.put(at, HEAVY, (extra.weight as u64 >> 32) as u32);
+        self.put(at, DIES, pack(self.base, dies_at));
+        self.put(at, IDLE, pack(self.base, idle_at));
+    }
+
+    /// Makes room in the rows of so many entries for what is not plain of another.
+    #[inline]
+    fn widen(&mut self, len: usize, extra: Extra) {
+        let is = |kind: u8, wanted: bool| if wanted { kind } else { 0 };
+        let wanted = is(WEIGHT, extra.weight != 1)
+            | is(HEAVY, extra.weight as u64 > u64::from(u32::MAX))
+            | is(DIES, extra.life.dies_at != Tick::MAX)
+            | is(IDLE, extra.life.idle_at != Tick::MAX);
+        if wanted & !self.kinds != 0 {
+            self.widen_to(len, self.kinds | wanted);
+        }
+    }
+
+    #[cold]
+    fn widen_to(&mut self, len: usize, kinds: u8) {
+        let before = core::mem::replace(self, Extras::new(self.base));
+        self.kinds = kinds;
+        self.rows.reserve_exact((len + 4) * self.width());
+        for at in 0..len {
+            for kind in (0..u8::BITS).map(|bit| 1 << bit) {
+                if kinds & kind != 0 {
+                    let plain = match kind {
+                        WEIGHT => 1,
+                        HEAVY => 0,
+                        _ => NEVER,
+                    };
+                    self.rows.push(before.word(at, kind).unwrap_or(plain));
+                }
+            }
+        }
+    }
+
+    /// Moves the base forward where a deadline would be too coarse.
+    #[inline]
+    fn rebase(&mut self, now: Tick, deadline: Tick) {
+        let age = now.as_nanos() - self.base.as_nanos();
+        let lasts = deadline.as_nanos().saturating_sub(now.as_nanos());
+        if age >> AGE_BITS > lasts && age >> MANTISSA_BITS > 0 {
+            self.rebase_to(now);
+        }
+    }
+
+    /// Moves it as far as no deadline gets less exact by that.
+    #[cold]
+    fn rebase_to(&mut self, now: Tick) {
+        let len = self.rows.len().checked_div(self.width()).unwrap_or(0);
+        let each = (0..len).flat_map(|at| [(at, DIES), (at, IDLE)]);
+        let exponent = |(at, kind)| match self.word(at, kind) {
+            None | Some(NEVER) => 0,
+            Some(word) => word >> MANTISSA_BITS,
+        };
+        let bits = each.clone().map(exponent).max().unwrap_or(0);
+        let before = self.base;
+        // Nor beyond a deadline: since when an entry is over matters where it is kept for longer.
+        let most = self.earliest(len).min(now);
+        let moved = (most.as_nanos() - before.as_nanos()) >> bits << bits;
+        self.base = Tick::from_nanos(before.as_nanos() + moved);
+        for (at, kind) in each {
+            if let Some(word) = self.word(at, kind) {
+                self.put(at, kind, pack(self.base, unpack(before, word)));
+            }
+        }
+    }
+}
+
+/// No deadline.
+const NEVER: u32 = u32::MAX;
+/// Of a deadline's word the upper bits are an exponent, and so many lower ones a number of nanoseconds that is shifted
+/// left by it.
+const MANTISSA_BITS: u32 = 26;
+/// A deadline is coarse by less than the time from the base to it, shifted right by 25. The base is moved when it is older
+/// than 2^8 times what an entry has to live, so that is about a part in 2^17 of its life.
+const AGE_BITS: u32 = 8;
+
+/// A deadline in 32 bits, rounded down, so that nothing lives longer than it may.
+#[inline]
+fn pack(base: Tick, deadline: Tick) -> u32 {
+    if deadline == Tick::MAX {
+        return NEVER;
+    }
+    let ahead = deadline.as_nanos().saturating_sub(base.as_nanos());
+    let exponent = (u64::BITS - ahead.leading_zeros()).saturating_sub(MANTISSA_BITS);
+    exponent << MANTISSA_BITS | (ahead >> exponent) as u32
+}
+
+#[inline]
+fn unpack(base: Tick, word: u32) -> Tick {
+    if word == NEVER {
+        return Tick::MAX;
+    }
+    let ahead = u64::from(word & ((1 << MANTISSA_BITS) - 1)) << (word >> MANTISSA_BITS);
+    Tick::from_nanos(base.as_nanos().saturating_add(ahead))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mortal(dies_at: u64) -> Extra {
+        Extra {
+            life: Life {
+                dies_at: Tick::from_nanos(dies_at),
+                ..Life::ENDLESS
+            },
+            ..Extra::PLAIN
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_never_later_than_asked_and_hardly_earlier() {
+        for bits in 0..64 {
+            for ahead in [(1u64 << bits) - 1, 1 << bits, (1 << bits) + 12_345_678] {
+                let deadline = Tick::from_nanos(ahead.saturating_add(77).min(u64::MAX - 1));
+                let kept = unpack(Tick::from_nanos(77), pack(Tick::from_nanos(77), deadline));
+                assert!(kept <= deadline);
+                assert!(deadline.as_nanos() - kept.as_nanos() <= ahead >> 25);
+            }
+        }
+        assert_eq!(unpack(Tick::ZERO, pack(Tick::ZERO, Tick::MAX)), Tick::MAX);
+    }
+
+    /// Entries that live for milliseconds, over and over, beside one that lives for a month.
+    #[test]
+    fn the_base_moves_on_and_takes_nothing_from_those_who_live_long() {
+        let month = 30 * 86_400 * 1_000_000_000;
+        let mut extras = Extras::new(Tick::ZERO);
+        extras.push(1, mortal(month), Tick::ZERO);
+        extras.push(2, mortal(1_000_000), Tick::ZERO);
+        let at_first = extras.life(0).dies_at.as_nanos();
+        assert!(month - at_first < month >> 25);
+        for n in 0..200_000u64 {
+            let now = n * 300_000_007;
+            let dies_at = now + 1_000_000;
+            extras.set(2, 1, mortal(dies_at), Tick::from_nanos(now));
+            let kept = extras.life(1).dies_at.as_nanos();
+            assert!(kept <= dies_at && dies_at - kept < 1_000_000 >> 16, "{n}");
+        }
+        assert_eq!(extras.life(0).dies_at.as_nanos(), at_first);
+        assert!(extras.base > Tick::ZERO);
+    }
+
+    #[test]
+    fn rows_have_a_word_for_what_was_seen_and_no_more() {
+        let mut extras = Extras::new(Tick::ZERO);
+        let heavy = |weight| Extra {
+            weight,
+            ..Extra::PLAIN
+        };
+        extras.push(1, mortal(500), Tick::ZERO);
+        assert_eq!(extras.width(), 1);
+        extras.push(2, heavy(7), Tick::ZERO);
+        assert_eq!(extras.width(), 2);
+        extras.push(3, heavy(usize::MAX), Tick::ZERO);
+        extras.push(4, heavy(0), Tick::ZERO);
+        assert_eq!(extras.width(), if usize::BITS > 32 { 3 } else { 2 });
+        assert_eq!(extras.get(0), mortal(500));
+        assert_eq!(
+            (extras.get(1), extras.get(2)),
+            (heavy(7), heavy(usize::MAX))
+        );
+        extras.swap_remove(4, 0);
+        assert_eq!(extras.get(0), heavy(0));
+        assert_eq!(
+            (extras.get(2), extras.rows.len()),
+            (heavy(usize::MAX), 3 * extras.width())
+        );
+        assert_eq!(extras.earliest(3), Tick::MAX);
+    }
+}

@@ -1,0 +1,186 @@
+//! The calls that services make all the time, each in one round trip and with as little work for the server as it
+//! can be asked for: a load that writes nothing, a load that moves the deadline, and a commit that nobody was faster
+//! than. All need the server's time, as reckoned here; see [`glance`]. What they cannot tell is left to the scripts that
+//! can tell everything.
+
+use std::time::Duration;
+
+use purlin_session_store::{Entry, Record, SessionKey, Slide, StoreError, Version};
+use redis::aio::ConnectionLike;
+use redis::{Cmd, Pipeline, RedisError, Script, ServerErrorKind, Value};
+
+use super::RedisSessionStore;
+use super::glance::{self, Now, OWNED, digits};
+use super::scripts::{Reply, decimal, millis};
+
+/// What could be told without the script that can tell everything.
+pub(super) enum Glance {
+    Answer(Option<Entry>),
+    /// There may be something to write, the row is not plain, or the time is not known.
+    AskTheScript,
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
+    /// [`load`](purlin_session_store::SessionStore::load), as far as it can be told from the row.
+    pub(super) async fn glance(
+        &self,
+        key: &SessionKey,
+        slide: Slide,
+    ) -> Result<Glance, StoreError> {
+        let Some(now) = self.server_time().now() else {
+            return Ok(Glance::AskTheScript);
+        };
+        match slide {
+            Slide::To { idle, min_gain } if !glance::may_do(slide) => {
+                self.load_and_move(key, idle, min_gain, now).await
+            }
+            Slide::No | Slide::To { .. } => self.load_in_place(key, slide, now).await,
+        }
+    }
+
+    async fn load_in_place(
+        &self,
+        key: &SessionKey,
+        slide: Slide,
+        now: Now,
+    ) -> Result<Glance, StoreError> {
+        let get = get(&self.name_of(key));
+        let mut connection = self.connection().clone();
+        let row = self
+            .in_time(get.query_async::<Option<Vec<u8>>>(&mut connection))
+            .await?;
+        let Some(row) = row else {
+            return Ok(Glance::Answer(None));
+        };
+        Ok(match glance::read(row, now, slide) {
+            Some((entry, _)) => Glance::Answer(Some(entry)),
+            None => Glance::AskTheScript,
+        })
+    }
+
+    async fn load_and_move(
+        &self,
+        key: &SessionKey,
+        idle: Duration,
+        min_gain: Duration,
+        now: Now,
+    ) -> Result<Glance, StoreError> {
+        let name = self.name_of(key);
+        let script = &self.scripts().slide_plain;
+        let args = [
+            digits(now.deadline(idle)).into_bytes(),
+            decimal(millis(min_gain)),
+        ];
+        let mut both = Pipeline::with_capacity(2);
+        both.add_command(evalsha(script, &name, &[&args[0], &args[1]]));
+        both.add_command(get(&name));
+        let mut connection = self.connection().clone();
+        let answer = async {
+            let answer = both
+                .query_async::<(u8, Option<Vec<u8>>)>(&mut connection)
+                .await;
+            match answer {
+                // The script is there for the next one; and a row that is no string is the other script's to refuse.
+                Err(error) if is_no_script(&error) => script
+                    .prepare_invoke()
+                    .load_async(&mut connection)
+                    .await
+                    .map(|_| None),
+                Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
+                answer => answer.map(Some),
+            }
+        };
+        let Some((moved, row)) = self.in_time(answer).await? else {
+            return Ok(Glance::AskTheScript);
+        };
+        let Some(row) = row else {
+            return Ok(Glance::Answer(None));
+        };
+        let Some((entry, owned)) = glance::read(row, now, Slide::No) else {
+            return Ok(Glance::AskTheScript);
+        };
+        if let (OWNED, Some(owned)) = (moved, owned) {
+            // The load has happened. A list that cannot be mended now is at the next slide.
+            let _ = self.relist(&owned, key, entry.remaining.absolute).await;
+        }
+        Ok(Glance::Answer(Some(entry)))
+    }
+
+    /// A commit, by text alone if the time is known and the absolute deadline stays.
+    pub(super) async fn run_commit(
+        &self,
+        key: &SessionKey,
+        expected: Version,
+        record: &Record,
+    ) -> Result<Reply, StoreError> {
+        let lifetime = record.lifetime;
+        let now = self.server_time().now();
+        let Some(now) = now.filter(|_| lifetime.absolute == Duration::MAX) else {
+            let args = [
+                &decimal(expected)[..],
+                &decimal(millis(lifetime.idle)),
+                &decimal(millis(lifetime.absolute)),
+                &record.payload,
+            ];
+            return self.run_settled(&self.scripts().commit, key, &args).await;
+        };
+        let till = digits(now.deadline(lifetime.idle));
+        let args = [
+            &expected.0.to_be_bytes()[..],
+            &expected.next().0.to_be_bytes(),
+            till.as_bytes(),
+            &record.payload,
+        ];
+        self.run_settled(&self.scripts().commit_plain, key, &args)
+            .await
+    }
+
+    /// What a script answers, which is sent to the server first if it does not have it.
+    pub(super) async fn invoke(
+        &self,
+        script: &Script,
+        name: &[u8],
+        args: &[&[u8]],
+    ) -> Result<Value, StoreError> {
+        let call = evalsha(script, name, args);
+        let mut connection = self.connection().clone();
+        let answer = async {
+            match call.query_async::<Value>(&mut connection).await {
+                Err(error) if is_no_script(&error) => {
+                    let load = script.prepare_invoke();
+                    let _ = load.load_async(&mut connection).await?;
+                    call.query_async(&mut connection).await
+                }
+                answer => answer,
+            }
+        };
+        self.in_time(answer).await
+    }
+}
+
+fn is_no_script(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+/// Room for the bytes of a call's words beside its arguments: the name of the command and a script's hash.
+const WORDS: usize = 64;
+
+fn get(name: &[u8]) -> Cmd {
+    let mut get = Cmd::with_capacity(2, WORDS + name.len());
+    get.arg("GET").arg(name);
+    get
+}
+
+/// A call of a script on one key by its hash, made in one piece. The client's own way copies each argument first.
+fn evalsha(script: &Script, name: &[u8], args: &[&[u8]]) -> Cmd {
+    let len = args.iter().map(|arg| arg.len()).sum::<usize>();
+    let mut call = Cmd::with_capacity(4 + args.len(), WORDS + name.len() + len);
+    call.arg("EVALSHA")
+        .arg(script.get_hash())
+        .arg("1")
+        .arg(name);
+    for arg in args {
+        call.arg(*arg);
+    }
+    call
+}
