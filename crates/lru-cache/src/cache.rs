@@ -35,8 +35,8 @@ use crate::engine::{Engine, Fresh};
 use crate::expiry::Lifetimes;
 use crate::insertion::{Cause, Evicted, Eviction, Inserted, Outcome};
 use crate::listener::{Gone, Listener, Told};
-use crate::policy::Policy;
 use crate::policy::selector::Selector;
+use crate::policy::{Policy, mixed};
 use crate::sets::{Pool, Stored};
 use crate::stats::Stats;
 
@@ -243,10 +243,8 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     /// The shard that a key with this hash lives in.
     #[inline]
     fn shard(&self, hash: u64) -> &Shard<K, V> {
-        // Multiplied, so that a hasher that leaves the upper bits empty fills all shards; and from the middle, since
-        // the table in the shard goes by the lowest and the highest bits.
-        let spread = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let idx = (spread >> 48) as usize & (self.shards.len() - 1);
+        // From the middle, since the tables in the shard go by the lowest and the highest bits.
+        let idx = (mixed(hash) >> 16) as usize & (self.shards.len() - 1);
         &self.shards[idx]
     }
 }
