@@ -40,6 +40,7 @@ use crate::policy::Policy;
 use crate::policy::selector::Selector;
 use crate::sets::{Exchange, Pool};
 use crate::stats::Stats;
+use crate::tags::Tags;
 use crate::terms::Terms;
 
 /// A cache that threads and tasks share by reference, or in an `Arc`.
@@ -82,6 +83,7 @@ pub struct Cache<K, V, S = MapHasher, C = SystemClock> {
     adaptation: Option<Adaptation>,
     weigher: Option<Weigher<K, V>>,
     listener: Option<Listener<K, V>>,
+    tags: Tags,
     hasher: S,
     clock: C,
     /// Whether any entry can have a deadline; until then a look-up does not read the clock. Only ever set.
@@ -130,7 +132,13 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         let shard = |idx: usize| {
             let limit = share + usize::from(idx < left_over);
             let seed = parts.seed.wrapping_add(idx as u64);
-            let mut engine = Engine::new(parts.policy, limit, is_weighed, parts.lifetimes, seed);
+            let mut engine = Engine::new(
+                parts.policy,
+                limit,
+                is_weighed,
+                parts.lifetimes.clone(),
+                seed,
+            );
             if let Some(pool) = &pool {
                 engine.join(pool);
             }
@@ -147,6 +155,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
             hasher: parts.hasher,
             clock: parts.clock,
             timed: AtomicBool::new(parts.lifetimes.is_any()),
+            tags: parts.lifetimes.tags,
             patience: parts.patience,
         }
     }
