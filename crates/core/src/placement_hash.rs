@@ -117,10 +117,8 @@ impl PlacementHash {
     pub fn of_bytes(&self, bytes: &[u8]) -> u64 {
         match self.algorithm {
             HashAlgorithm::Xxh3_64 => xxh3_64_with_seed(bytes, self.seed as u64),
-            HashAlgorithm::SipHash24 => {
-                SipHasher24::new_with_keys(self.seed as u64, (self.seed >> 64) as u64).hash(bytes)
-            }
-            HashAlgorithm::Xxh64 => xxh64(bytes, self.seed as u64),
+            HashAlgorithm::SipHash24 => siphash24(bytes, self.seed),
+            HashAlgorithm::Xxh64 => xxh64_with_seed(bytes, self.seed as u64),
         }
     }
 
@@ -187,6 +185,19 @@ impl PlacementHash {
             Err(ParseHashError(()))
         }
     }
+}
+
+// The two that are not the default stay out of line. The default is then small enough for a compiler to put it
+// into its callers, where a call would cost a short key as much as its hash.
+
+#[inline(never)]
+fn siphash24(bytes: &[u8], key: u128) -> u64 {
+    SipHasher24::new_with_keys(key as u64, (key >> 64) as u64).hash(bytes)
+}
+
+#[inline(never)]
+fn xxh64_with_seed(bytes: &[u8], seed: u64) -> u64 {
+    xxh64(bytes, seed)
 }
 
 impl Default for PlacementHash {

@@ -13,12 +13,36 @@ use crate::BuildError;
 pub(crate) struct Nodes {
     nodes: Vec<Node>,
     /// The ids alone, in the same order: what lookups read.
-    ids: Vec<NodeId>,
+    ids: Ids,
     /// A number for each node's zone, in the same order. Nodes of no zone have one each.
     zones: Vec<u32>,
     /// `reach[r]` is how many nodes with a weight above 0 can be chosen with at most `r` of a zone. Its last
     /// is the number of such nodes, so it is never empty.
     reach: Vec<u32>,
+}
+
+/// Half as wide where all fit, which is nearly everywhere: the ids of 10 000 nodes then leave more of a cache to
+/// the tables that lead to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Ids {
+    Narrow(Vec<u32>),
+    Wide(Vec<u64>),
+}
+
+impl Ids {
+    fn of(nodes: &[Node]) -> Self {
+        match nodes.last().map(|node| u32::try_from(node.id.0)) {
+            // Sorted, so that the others are smaller. The cast cuts nothing.
+            None | Some(Ok(_)) => Ids::Narrow(nodes.iter().map(|node| node.id.0 as u32).collect()),
+            Some(Err(_)) => Ids::Wide(nodes.iter().map(|node| node.id.0).collect()),
+        }
+    }
+}
+
+impl Default for Ids {
+    fn default() -> Self {
+        Ids::of(&[])
+    }
 }
 
 impl Nodes {
@@ -38,7 +62,7 @@ impl Nodes {
     }
 
     fn of_sorted(nodes: Vec<Node>) -> Self {
-        let ids = nodes.iter().map(|node| node.id).collect();
+        let ids = Ids::of(&nodes);
         let mut numbers = BTreeMap::new();
         let mut sizes: Vec<u32> = Vec::new();
         let mut zones = Vec::with_capacity(nodes.len());
@@ -91,18 +115,44 @@ impl Nodes {
 
     /// The index of an id, or the index it would have.
     pub(crate) fn index(&self, id: NodeId) -> Result<usize, usize> {
-        self.ids.binary_search(&id)
+        match &self.ids {
+            Ids::Narrow(ids) => ids.binary_search_by_key(&id.0, |&id| u64::from(id)),
+            Ids::Wide(ids) => ids.binary_search(&id.0),
+        }
     }
 
     #[inline]
     pub(crate) fn id(&self, index: u32) -> NodeId {
-        self.ids[index as usize]
+        match &self.ids {
+            Ids::Narrow(ids) => NodeId(u64::from(ids[index as usize])),
+            Ids::Wide(ids) => NodeId(ids[index as usize]),
+        }
     }
 
     /// The id at an index of 16 bits, if there is one.
     #[inline]
     pub(crate) fn get(&self, index: u16) -> Option<NodeId> {
-        self.ids.get(usize::from(index)).copied()
+        let [id] = self.all([index])?;
+        Some(id)
+    }
+
+    /// The ids at some indexes of 16 bits, if there are all.
+    #[inline]
+    pub(crate) fn all<const N: usize>(&self, indexes: [u16; N]) -> Option<[NodeId; N]> {
+        let mut found = [NodeId(0); N];
+        match &self.ids {
+            Ids::Narrow(ids) => {
+                for (id, index) in found.iter_mut().zip(indexes) {
+                    *id = NodeId(u64::from(*ids.get(usize::from(index))?));
+                }
+            }
+            Ids::Wide(ids) => {
+                for (id, index) in found.iter_mut().zip(indexes) {
+                    *id = NodeId(*ids.get(usize::from(index))?);
+                }
+            }
+        }
+        Some(found)
     }
 
     #[inline]

@@ -1,7 +1,10 @@
 //! Points on a circle, sorted, with an index over their top bits.
 
-use alloc::vec;
 use alloc::vec::Vec;
+
+use self::index::{Index, Near};
+
+mod index;
 
 /// Positions have this many bits: the top ones of a hash.
 pub(crate) const POSITION_BITS: u32 = 40;
@@ -19,8 +22,8 @@ pub(crate) const MAX_POINTS: usize = 1 << 24;
 ///
 /// A point is one word, `position << 24 | owner`, so that sorting words sorts by position and then by
 /// owner: two points at one place have an order that depends on nothing but the owners. The words are
-/// indexed by equal parts of the circle with two points each on average, which makes finding the successor of
-/// a hash two loads and a short scan whatever the number of points, at 10 bytes a point.
+/// indexed by equal parts of the circle, which makes finding the successor of a hash two loads and a few
+/// comparisons whatever the number of points, at 10 bytes a point and 8.25 where there are many.
 ///
 /// Positions that are far from uniform make long buckets; a binary search inside the bucket then bounds
 /// the scan.
@@ -30,21 +33,14 @@ pub(crate) struct Points {
     /// point's owner: the circle closes without a branch, and a fixed number of words can be compared from
     /// any start. Empty when there are no points.
     words: Vec<u64>,
-    /// `first[b]` is the place of the first point whose bucket is `b` or later. One more than there are
-    /// buckets, so that each bucket has an end.
-    first: Vec<u32>,
-    /// How many buckets there are. A position's bucket is the part of the circle it falls into.
-    n_buckets: u64,
+    index: Index,
 }
 
-/// The bucket of a word or hash. Positions have 40 bits and buckets are fewer than 2^23, so the product fits.
-#[inline]
-const fn bucket(hash: u64, n_buckets: u64) -> usize {
-    (((hash >> OWNER_BITS) * n_buckets) >> POSITION_BITS) as usize
-}
-
-/// How many words [`Points::successor`] compares without looking at where the bucket ends.
+/// How many words [`Points::successor`] compares from the start of a bucket, without looking at where it ends.
 const PADDING: usize = 4;
+
+/// How many it compares around a guess: one guess in nineteen is further off, and the bucket is searched.
+const WINDOW: usize = 6;
 
 /// The position of a hash, in the place it has in a word.
 #[inline]
@@ -65,51 +61,26 @@ pub(crate) const fn owner(point: u64) -> u32 {
 }
 
 impl Points {
-    /// Sorts points into a circle in linear time: they are dealt into their buckets, which the index needs
-    /// anyway, and each bucket of a few points is sorted by itself.
+    /// Sorts points into a circle in linear time.
     pub(crate) fn from_unsorted(points: &[u64]) -> Self {
-        let (mut first, n_buckets) = count_buckets(points);
-        let mut words = vec![0; points.len() + PADDING * usize::from(!points.is_empty())];
-        // `first[b]` moves to the end of bucket `b` while its points are dealt, which is the start of the next.
-        for &point in points {
-            let next = &mut first[bucket(point, n_buckets)];
-            words[*next as usize] = point;
-            *next += 1;
-        }
-        let mut start = 0;
-        for end in &mut first {
-            let stop = *end as usize;
-            words[start..stop].sort_unstable();
-            *end = start as u32;
-            start = stop;
-        }
-        Points::close(words, first, n_buckets, points.len())
+        let (words, index) = Index::sort(points, PADDING);
+        Points::close(words, index)
     }
 
     /// Makes a circle of points that are sorted already.
     pub(crate) fn from_sorted(points: Vec<u64>) -> Self {
         debug_assert!(points.is_sorted(), "points come in order");
-        let (first, n_buckets) = count_buckets(&points);
-        let len = points.len();
-        let mut words = points;
-        if len > 0 {
-            words.reserve_exact(PADDING);
-            words.resize(len + PADDING, 0);
-        }
-        Points::close(words, first, n_buckets, len)
+        let index = Index::new(&points);
+        Points::close(points, index)
     }
 
-    /// Fills the padding behind the last point.
-    fn close(mut words: Vec<u64>, first: Vec<u32>, n_buckets: u64, len: usize) -> Self {
-        if len > 0 {
-            let wrapped = point(u64::MAX, owner(words[0]));
-            words[len..].fill(wrapped);
+    /// Puts the padding behind the last point.
+    fn close(mut words: Vec<u64>, index: Index) -> Self {
+        if let Some(&first) = words.first() {
+            words.reserve_exact(PADDING);
+            words.extend([point(u64::MAX, owner(first)); PADDING]);
         }
-        Points {
-            words,
-            first,
-            n_buckets,
-        }
+        Points { words, index }
     }
 
     /// The points in order.
@@ -176,16 +147,21 @@ impl Points {
     }
 
     /// The owners of the next three points of different owners, if they come before the circle closes: what
-    /// nearly all lookups of three replicas take.
+    /// nearly all lookups of three replicas take. `few` is whether there are so few owners that neighbours are
+    /// often of one; the answer does not depend on it.
     #[inline]
-    pub(crate) fn next_three(&self, hash: u64) -> Option<[u32; 3]> {
+    pub(crate) fn next_three(&self, hash: u64, few: bool) -> Option<[u32; 3]> {
         if self.words.is_empty() {
             return None;
         }
         // The padding stands for the first point again and again, which is one owner more and no mistake.
-        let mut owners = self.words[self.successor(hash)..]
-            .iter()
-            .map(|&word| owner(word));
+        let words = &self.words[self.successor(hash)..];
+        if few {
+            if let Some(owners) = words.first_chunk().and_then(three_of_six) {
+                return Some(owners);
+            }
+        }
+        let mut owners = words.iter().map(|&word| owner(word));
         let first = owners.next()?;
         let second = owners.find(|&owner| owner != first)?;
         let third = owners.find(|&owner| (owner != first) & (owner != second))?;
@@ -194,51 +170,66 @@ impl Points {
 
     /// The place of the first word at or after the position of `hash`; may be that of the padding. There
     /// must be a point.
-    #[inline]
+    // Always: a call costs a small ring a third of the lookup, and both ways in one are too much for a compiler
+    // that guesses.
+    #[inline(always)]
     pub(crate) fn successor(&self, hash: u64) -> usize {
         let wanted = place(hash);
-        let bucket = bucket(hash, self.n_buckets);
-        let start = self.first[bucket] as usize;
-        // Nearly always the answer is among the first four, and counting them has no branch to mispredict.
-        let near = &self.words[start..start + PADDING];
-        let below = usize::from(near[0] < wanted)
-            + usize::from(near[1] < wanted)
-            + usize::from(near[2] < wanted)
-            + usize::from(near[3] < wanted);
-        if below < PADDING {
-            start + below
-        } else {
-            self.successor_in_rest(wanted, bucket, start + below)
+        match self.index.near(hash) {
+            // Nearly always the answer is among the first four, and counting them has no branch to mispredict.
+            Near::Start(start) => {
+                let below = count_below(&self.words[start..start + PADDING], wanted);
+                if below < PADDING {
+                    return start + below;
+                }
+            }
+            // The words may run over the bucket's ends, which is no mistake: all that lie before it are below, and
+            // none that lie behind it is. An answer in the midst of them is the answer.
+            Near::Guess(guess) => {
+                let start = guess.saturating_sub(WINDOW / 2);
+                let below = count_below(&self.words[start..start + WINDOW], wanted);
+                if (1..WINDOW).contains(&below) {
+                    return start + below;
+                }
+            }
         }
+        self.successor_in_bucket(hash)
     }
 
     #[cold]
-    fn successor_in_rest(&self, wanted: u64, bucket: usize, start: usize) -> usize {
-        let end = self.first[bucket + 1] as usize;
-        start + self.words[start..end.max(start)].partition_point(|&word| word < wanted)
+    fn successor_in_bucket(&self, hash: u64) -> usize {
+        let bucket = self.index.bucket(hash);
+        let wanted = place(hash);
+        bucket.start + self.words[bucket].partition_point(|&word| word < wanted)
     }
 
     /// How many bytes the circle takes on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.words.capacity() * 8 + self.first.capacity() * 4
+        self.words.capacity() * 8 + self.index.heap_bytes()
     }
 }
 
-/// The start of each bucket, and how many there are.
-fn count_buckets(points: &[u64]) -> (Vec<u32>, u64) {
-    // One for every two points, which is what the four words that are compared at once have room for.
-    let n_buckets = (points.len() as u64 / 2).max(1);
-    let mut first = vec![0u32; n_buckets as usize + 1];
-    for &point in points {
-        first[bucket(point, n_buckets)] += 1;
+/// The owners of the first three words of different owners, if six words have three. Looks at all six without a
+/// branch: with ten nodes, every fourth walk meets an owner again, and a processor cannot know when.
+#[inline]
+fn three_of_six(words: &[u64; 6]) -> Option<[u32; 3]> {
+    let owners = words.map(owner);
+    let first = owners[0];
+    let (mut second, mut third) = (first, first);
+    for &owner in owners[1..].iter().rev() {
+        second = if owner == first { second } else { owner };
     }
-    let mut before = 0;
-    for count in &mut first {
-        let here = *count;
-        *count = before;
-        before += here;
+    for &owner in owners[2..].iter().rev() {
+        let known = (owner == first) | (owner == second);
+        third = if known { third } else { owner };
     }
-    (first, n_buckets)
+    (third != first).then_some([first, second, third])
+}
+
+/// How many words are below one, without a branch.
+#[inline]
+fn count_below(words: &[u64], wanted: u64) -> usize {
+    words.iter().map(|&word| usize::from(word < wanted)).sum()
 }
 
 #[cfg(test)]
@@ -304,6 +295,70 @@ mod tests {
                     .map(|i| point(base + (rng.below(spread) << 24), i))
                     .collect();
                 check(&points);
+            }
+        }
+    }
+
+    /// As many points as it takes for the other index, which must say the same as a plain search: at every point,
+    /// beside it, and anywhere.
+    #[test]
+    fn many_points_answer_as_a_search_does() {
+        let mut rng = Rng::from_seed(3);
+        let uniform: Vec<u64> = (0..70_000).map(|i| point(rng.next_u64(), i)).collect();
+        // Evenly spread but for some heaps, which the guess misses, and an empty stretch; then far from evenly, for
+        // which no such index is made.
+        let heaped: Vec<u64> = (0..70_000u64)
+            .map(|i| {
+                let hash = match i % 50 {
+                    0 => (rng.below(9) << 60) + (rng.below(300) << 24),
+                    _ => rng.next_u64() % (u64::MAX - (1 << 58)),
+                };
+                point(hash, i as u32)
+            })
+            .collect();
+        let crowded: Vec<u64> = (0..70_000)
+            .map(|i| point(rng.next_u64() >> rng.below(40), i))
+            .collect();
+        for (points, even) in [(uniform, true), (heaped, true), (crowded, false)] {
+            let circle = Points::from_unsorted(&points);
+            let mut sorted = points.clone();
+            sorted.sort_unstable();
+            assert_eq!(circle.as_slice(), sorted);
+            assert_eq!(circle, Points::from_sorted(sorted.clone()));
+            let bytes = circle.heap_bytes() as f64 / points.len() as f64;
+            assert_eq!(bytes < 8.3, even, "{bytes} bytes a point");
+            let beside = |point: &u64| [point.wrapping_sub(1 << 24), *point, point.wrapping_add(1)];
+            let hashes = points.iter().flat_map(beside);
+            let anywhere: Vec<u64> = (0..50_000).map(|_| rng.next_u64()).collect();
+            for hash in hashes.chain(anywhere).chain([0, u64::MAX]) {
+                let plain = sorted.partition_point(|&point| place(point) < place(hash));
+                assert_eq!(circle.successor(hash), plain, "{hash:x}");
+            }
+        }
+    }
+
+    #[test]
+    fn three_owners_are_the_same_for_few_and_for_many() {
+        let mut rng = Rng::from_seed(4);
+        for n_owners in [1, 2, 3, 4, 9] {
+            for n_points in [1, 3, 5, 6, 7, 40, 400] {
+                let owned = |_| point(rng.next_u64(), rng.below(n_owners) as u32);
+                let points: Vec<u64> = (0..n_points).map(owned).collect();
+                let circle = Points::from_unsorted(&points);
+                for &hash in &points {
+                    let mut distinct: Vec<u32> = Vec::new();
+                    for owner in circle.walk(hash).map(owner) {
+                        if !distinct.contains(&owner) {
+                            distinct.push(owner);
+                        }
+                    }
+                    for few in [false, true] {
+                        // Three owners behind the end of the circle are left to others to find.
+                        if let Some(three) = circle.next_three(hash, few) {
+                            assert_eq!(distinct[..3], three, "{n_owners} of {n_points}");
+                        }
+                    }
+                }
             }
         }
     }

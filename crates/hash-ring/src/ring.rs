@@ -16,6 +16,9 @@ use crate::{Algorithm, BuildError, Builder, DecodeError, Spread};
 /// gets about 1.2 times the average with 100 nodes, 1.3 with 1 000.
 const DEFAULT_POINTS_PER_WEIGHT: NonZeroU32 = NonZeroU32::new(160).expect("160 is not zero");
 
+/// With fewer nodes than this, one walk to three replicas in ten or more meets a node twice.
+const FEW_NODES: usize = 32;
+
 /// Consistent hashing on a circle (Karger and others, "Consistent Hashing and Random Trees", 1997).
 ///
 /// Each node has `weight × points per weight` points on a circle; a key belongs to the node of the first
@@ -34,7 +37,7 @@ const DEFAULT_POINTS_PER_WEIGHT: NonZeroU32 = NonZeroU32::new(160).expect("160 i
 /// # Cost
 ///
 /// With `v` points: a lookup is the hash of the key, one load from the index and a short scan, independent
-/// of `v`; 10 bytes a point; building and changing are O(v). Replicas walk on from the owner: O(1)
+/// of `v`; 10 bytes a point, and 8.25 from 65 536 points on; building and changing are O(v). Replicas walk on from the owner: O(1)
 /// expected for each while there are many more nodes than replicas, the whole circle at worst. Nothing
 /// allocates but building.
 ///
@@ -210,7 +213,8 @@ impl Placement for Ring {
     #[inline]
     fn replicas_of_hash(&self, hash: u64, into: &mut [NodeId]) -> usize {
         if let ([a, b, c], Spread::Anywhere) = (&mut *into, self.fleet.spread) {
-            if let Some([first, second, third]) = self.points.next_three(hash) {
+            let few = self.fleet.nodes.len() < FEW_NODES;
+            if let Some([first, second, third]) = self.points.next_three(hash, few) {
                 *a = self.fleet.nodes.id(first);
                 *b = self.fleet.nodes.id(second);
                 *c = self.fleet.nodes.id(third);

@@ -21,7 +21,8 @@ mod lists;
 mod matching;
 mod quota;
 
-/// Slots name nodes by 16 bits; the last value says that nobody owns the slot.
+/// Slots name nodes by 16 bits; the last value says that nobody owns the slot. It is no node's index, since a table
+/// has at most that many nodes.
 const NOBODY: u16 = u16::MAX;
 
 /// How many nodes a table can name.
@@ -49,7 +50,7 @@ const DEFAULT_BITS: u32 = 16;
 ///   2 bytes a slot: 128 KiB for up to 2 000 nodes. A change takes O(slots). The first time that two or three
 ///   replicas of a slot are asked for they take O(n); they are kept in 4 bytes a slot, and take three loads
 ///   more from then on. More than three take O(n) each time, unless lists are made ahead
-///   ([`replica_lists`](Builder::replica_lists), 2 bytes a slot and replica).
+///   ([`replica_lists`](Builder::replica_lists), 2 bytes a slot and replica from four on).
 /// - **Balance**: no node has more than `1 + n/slots` times its share, whatever the weights, and none less
 ///   than its share rounded down to whole slots.
 /// - **Disruption**: minimal to within rounding for any sequence of adding, removing and reweighting. In a
@@ -78,8 +79,10 @@ pub struct SlotTable {
     owners: Vec<u16>,
     /// The order of the nodes behind a slot's owner.
     ranking: Ranking,
+    /// How many replicas of each slot were made ahead. Up to three are in `followers`, more in `lists` too.
+    listed: u8,
     lists: Option<ReplicaLists>,
-    /// The next two replicas of slots that were asked for, unless lists have them.
+    /// The next two replicas of slots that were asked for, or of all if they were made ahead.
     followers: Followers,
 }
 
@@ -101,9 +104,9 @@ impl Builder<SlotOptions> {
         self
     }
 
-    /// Keeps the first `n` replicas of each slot in a list, which makes looking them up a copy; at most 16,
-    /// and more are worked out when they are asked for. Takes `2 × n` bytes a slot, and O(slots × nodes) to
-    /// build.
+    /// Works the first `n` replicas of each slot out ahead, which makes looking them up a copy, also for the first
+    /// who asks; at most 16, and more are worked out when they are asked for. Takes O(slots × nodes) to build, and
+    /// `2 × n` bytes a slot if `n` is more than three; for three every table has room.
     pub fn replica_lists(mut self, n: u8) -> Self {
         self.options.listed = n.min(MAX_LISTED);
         self
@@ -298,20 +301,22 @@ impl SlotTable {
     }
 
     fn of(fleet: Fleet, bits: u32, listed: u8, owners: Vec<u16>, ranking: Ranking) -> Self {
-        let kept = if usize::from(listed) < KEPT {
-            owners.len()
-        } else {
-            0
-        };
+        let followers = Followers::of_slots(owners.len());
         let mut table = SlotTable {
             fleet,
             bits,
             owners,
             ranking,
+            listed,
             lists: None,
-            followers: Followers::of_slots(kept),
+            followers,
         };
-        if listed > 0 {
+        if listed > 1 {
+            for slot in 0..table.n_slots() {
+                table.know(slot);
+            }
+        }
+        if usize::from(listed) > KEPT {
             let lists = ReplicaLists::new(&table, usize::from(listed));
             table.lists = Some(lists);
         }
@@ -332,15 +337,18 @@ impl SlotTable {
     /// The owner of a slot; `None` if no node takes keys, or there is no such slot.
     #[inline]
     pub fn slot_owner(&self, slot: u32) -> Option<NodeId> {
-        match self.owners.get(slot as usize) {
-            Some(&NOBODY) | None => None,
-            Some(&owner) => Some(self.fleet.nodes.id(u32::from(owner))),
-        }
+        self.fleet.nodes.get(self.owner_index(slot))
+    }
+
+    /// The index of a slot's node. `NOBODY`, at which no table has a node, if there is none.
+    #[inline]
+    fn owner_index(&self, slot: u32) -> u16 {
+        self.owners.get(slot as usize).copied().unwrap_or(NOBODY)
     }
 
     /// How many replicas of each slot are listed ahead.
     pub fn listed(&self) -> u8 {
-        self.lists.as_ref().map_or(0, |lists| lists.width() as u8)
+        self.listed
     }
 
     /// A slot's owner, then all others in the slot's own order; the owner comes again among them.
@@ -357,47 +365,36 @@ impl SlotTable {
             .pick(&self.fleet.nodes, self.candidates(slot), into)
     }
 
-    /// The indexes of a slot's first three replicas, if that many are known without working them out.
-    #[inline]
-    fn known_three(&self, slot: u32) -> Option<[u16; 3]> {
-        if let Some(lists) = &self.lists {
-            return lists.three(slot);
-        }
-        let [second, third] = self.followers.both(slot)?;
-        Some([*self.owners.get(slot as usize)?, second, third])
-    }
-
-    /// A slot's replicas, however many are asked for, known or there.
+    /// A slot's replicas, however many are asked for, known or not.
     #[inline(never)]
     fn slow_replicas(&self, slot: u32, into: &mut [NodeId]) -> usize {
+        let nodes = &self.fleet.nodes;
+        if into.len() <= KEPT {
+            let mut followers = self.followers.get(slot);
+            if followers[0] == NOBODY && into.len().min(nodes.n_weighted()) > 1 {
+                followers = self.know(slot);
+            }
+            let all = [self.owner_index(slot), followers[0], followers[1]];
+            return lists::write(nodes, &all, into);
+        }
         match &self.lists {
-            Some(lists) if into.len() <= lists.width() => lists.copy(&self.fleet.nodes, slot, into),
-            _ if into.len() <= KEPT && self.followers.keeps() => self.copy_few(slot, into),
+            Some(lists) if into.len() <= usize::from(self.listed) => {
+                lists::write(nodes, lists.of(slot), into)
+            }
             _ => self.pick(slot, into),
         }
     }
 
-    /// A slot's owner and followers, at most three, which are kept from now on.
-    fn copy_few(&self, slot: u32, into: &mut [NodeId]) -> usize {
+    /// Works a slot's followers out, and keeps them from now on.
+    fn know(&self, slot: u32) -> [u16; 2] {
         let nodes = &self.fleet.nodes;
-        let followers = self.followers.get(slot);
-        let n = into.len().min(nodes.n_weighted());
-        if n > 1 && followers[0].is_none() {
-            let mut ids = [NodeId(0); KEPT];
-            let found = self.pick(slot, &mut ids);
-            let index = |id: &NodeId| nodes.index(*id).ok().map(|index| index as u16);
-            if let Some(second) = ids[..found].get(1).and_then(index) {
-                let third = ids[..found].get(2).and_then(index);
-                self.followers.set(slot, second, third);
-            }
-            into[..n].copy_from_slice(&ids[..n]);
-            return n;
-        }
-        let all = [Some(self.owners[slot as usize]), followers[0], followers[1]];
-        for (entry, index) in into[..n].iter_mut().zip(all.into_iter().flatten()) {
-            *entry = nodes.id(u32::from(index));
-        }
-        n
+        let mut ids = [NodeId(0); KEPT];
+        let found = self.pick(slot, &mut ids);
+        let index = |id: &NodeId| nodes.index(*id).map_or(NOBODY, |index| index as u16);
+        let follower = |i: usize| ids[..found].get(i).map_or(NOBODY, index);
+        let followers = [follower(1), follower(2)];
+        self.followers.set(slot, followers);
+        followers
     }
 
     /// The table as bytes: what all placements have, then the slot bits and the number of listed replicas as
@@ -477,14 +474,13 @@ impl Placement for SlotTable {
     #[inline]
     fn replicas_of_hash(&self, hash: u64, into: &mut [NodeId]) -> usize {
         let slot = self.slot_of_hash(hash);
-        // Three copies are what most stores keep. Known ones are loads and nothing else.
+        // Three copies are what most stores keep. Known ones are loads and nothing else: what is not known, or
+        // not there, has an index at which there is no node.
         if let [first, second, third] = into {
-            if let Some([a, b, c]) = self.known_three(slot) {
-                let id = |index: u16| self.fleet.nodes.get(index);
-                if let (Some(a), Some(b), Some(c)) = (id(a), id(b), id(c)) {
-                    (*first, *second, *third) = (a, b, c);
-                    return 3;
-                }
+            let [b, c] = self.followers.get(slot);
+            if let Some(ids) = self.fleet.nodes.all([self.owner_index(slot), b, c]) {
+                [*first, *second, *third] = ids;
+                return 3;
             }
         }
         self.slow_replicas(slot, into)

@@ -4,59 +4,50 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use super::NOBODY;
+
 /// How many replicas of a slot an owner and its followers make up.
 pub(super) const KEPT: usize = 3;
 
 /// The second and third replica of each slot, or nothing yet.
 ///
 /// Working them out takes a pass over all nodes, and the answer never changes, so the first to ask for a slot
-/// leaves it here. A word is `third + 1` in its high half and `second + 1` in its low half, as indexes of
-/// nodes; a half is 0 where there is no such replica, and the word is 0 where nobody asked yet. Two threads
+/// leaves it here. A word is the index of the third node in its high half and that of the second in its low
+/// half; a half is `NOBODY` where there is no such replica, and both are where nobody asked yet. Two threads
 /// that ask at the same moment write the same word.
 ///
 /// The atomics are `core`'s and not those that a model checker replaces: a word guards nothing but itself,
 /// and there are too many of them to explore.
 pub(super) struct Followers {
-    /// One word a slot, or none at all if lists made ahead answer instead.
+    /// One word a slot.
     words: Vec<AtomicU32>,
 }
+
+/// The word of a slot that nobody asked for: two of `NOBODY`.
+const UNKNOWN: u32 = (NOBODY as u32) << 16 | NOBODY as u32;
 
 impl Followers {
     pub(super) fn of_slots(n_slots: usize) -> Self {
         Followers {
-            words: (0..n_slots).map(|_| AtomicU32::new(0)).collect(),
+            words: (0..n_slots).map(|_| AtomicU32::new(UNKNOWN)).collect(),
         }
     }
 
-    /// Whether the followers of slots are kept here at all.
-    pub(super) fn keeps(&self) -> bool {
-        !self.words.is_empty()
-    }
-
-    /// The indexes of a slot's second and third replica if there are both and they are known here.
+    /// The indexes of a slot's second and third replica. `NOBODY` where there is none or it is not known, and
+    /// for both if there is no such slot.
     #[inline]
-    pub(super) fn both(&self, slot: u32) -> Option<[u16; 2]> {
-        let word = self.words.get(slot as usize)?.load(Ordering::Relaxed);
-        let (second, third) = (word as u16, (word >> 16) as u16);
-        // Without a third its half is 0, and if nobody asked both are.
-        (third != 0).then(|| [second.wrapping_sub(1), third.wrapping_sub(1)])
-    }
-
-    /// The indexes of a slot's second and third replica. The third is `None` if there is none, and both are
-    /// if nobody asked for this slot before.
-    pub(super) fn get(&self, slot: u32) -> [Option<u16>; 2] {
+    pub(super) fn get(&self, slot: u32) -> [u16; 2] {
         // Relaxed: the word is all there is to see.
-        let word = self.words[slot as usize].load(Ordering::Relaxed);
-        [
-            (word as u16).checked_sub(1),
-            ((word >> 16) as u16).checked_sub(1),
-        ]
+        let word = match self.words.get(slot as usize) {
+            Some(word) => word.load(Ordering::Relaxed),
+            None => UNKNOWN,
+        };
+        [word as u16, (word >> 16) as u16]
     }
 
-    /// Keeps what was worked out for a slot. Indexes of nodes are below 65 535.
-    pub(super) fn set(&self, slot: u32, second: u16, third: Option<u16>) {
-        let half = |index: u16| u32::from(index) + 1;
-        let word = half(second) | third.map_or(0, half) << 16;
+    /// Keeps what was worked out for a slot: `NOBODY` for a replica that there is not.
+    pub(super) fn set(&self, slot: u32, [second, third]: [u16; 2]) {
+        let word = u32::from(second) | u32::from(third) << 16;
         self.words[slot as usize].store(word, Ordering::Relaxed);
     }
 }
