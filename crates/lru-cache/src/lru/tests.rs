@@ -36,7 +36,7 @@ fn put(lru: &mut Lru<u32, &'static str>, key: u32, weight: usize, ttl: Option<u6
         key,
         value: "value",
         weight,
-        time_to_live: ttl.map(Duration::from_millis),
+        terms: ttl.map(Duration::from_millis).into(),
     };
     lru.put(found, fresh, &mut gone);
     lru.check();
