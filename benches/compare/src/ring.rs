@@ -8,7 +8,7 @@
 //! `ready`, but each key is known only when the lookup before is done.
 //!
 //! What a lookup of three copies is compared to is one lookup of the same kind, ready or dependent, and both ratios are
-//! in the list of targets. The must is for `ready`, where an owner is three loads and the ratio is the highest.
+//! in the list of targets. The must is for `ready`, where an owner is two loads and the ratio is the highest.
 
 use workloads::keys;
 
