@@ -20,6 +20,8 @@ use crate::insertion::{Cause, Inserted};
 use crate::listener::{Gone, Listener, Told};
 use crate::policy::selector::Selector;
 use crate::stats::Stats;
+use crate::tags::{self, Moment, Tags};
+use crate::terms::Terms;
 
 /// A cache with a hard bound by count or weight.
 ///
@@ -60,6 +62,7 @@ pub struct Cache<
     selector: Option<Box<Selector>>,
     weigher: Option<Weigher<K, V>>,
     listener: Option<Listener<K, V>>,
+    tags: Tags,
     hasher: S,
     clock: C,
     /// Whether any entry can have a deadline; until then the clock is not read.
@@ -97,6 +100,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
             hasher,
             clock,
             timed: lifetimes.is_any(),
+            tags: lifetimes.tags,
         }
     }
 
@@ -118,6 +122,26 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     /// What the weight never exceeds.
     pub fn capacity(&self) -> usize {
         self.engine.limit()
+    }
+
+    /// Invalidates all entries that were stored with a tag: none of them is returned any more. O(1), however many there are.
+    ///
+    /// They leave when somebody meets them, or as others do, and until then they take their room and are in `len`. Tags are told apart
+    /// by 12 bits of a hash, which bounds the memory for them: an invalidation takes one in 4096 other tags with it.
+    /// A value that was read before and is stored after is refused if its terms say [as of](crate::Terms::as_of) when it was read; a
+    /// load by `get_or_load` has no tags.
+    pub fn invalidate_tag(&mut self, tag: &(impl Hash + ?Sized)) {
+        self.tags.invalidate(tags::slot_of(tag));
+    }
+
+    /// The present moment in the order of invalidations, for [`Terms::as_of`].
+    pub fn moment(&self) -> Moment {
+        self.tags.latest()
+    }
+
+    /// The part of the weight that is pinned.
+    pub fn pinned(&self) -> usize {
+        self.engine.pinned()
     }
 
     /// What was counted until now.
@@ -184,13 +208,67 @@ where
     ///
     /// See [`Outcome`](crate::Outcome) for when it is not stored.
     pub fn insert(&mut self, key: K, value: V) -> Inserted<K, V> {
-        self.store(key, value, None)
+        self.store(key, value, Terms::new())
     }
 
     /// [`insert`](Cache::insert), with a time to live in place of the cache's.
     pub fn insert_for(&mut self, key: K, value: V, time_to_live: Duration) -> Inserted<K, V> {
         self.timed = true;
-        self.store(key, value, Some(time_to_live))
+        self.store(key, value, Some(time_to_live).into())
+    }
+
+    /// [`insert`](Cache::insert), on terms of its own.
+    pub fn insert_on(&mut self, key: K, value: V, terms: Terms) -> Inserted<K, V> {
+        self.timed |= terms.lasts().is_some();
+        self.store(key, value, terms)
+    }
+
+    /// Changes the capacity, and evicts what does not fit any more. Returns the capacity that it has then: more than asked if
+    /// pinned entries take more, for these stay.
+    ///
+    /// O(1) for a larger capacity, and for a smaller one O(1) an entry that leaves and, where the table becomes smaller, an entry
+    /// that stays.
+    pub fn set_capacity(&mut self, capacity: usize) -> usize {
+        let mut gone = Gone::new(self.listener.as_ref());
+        self.engine.observe(self.now(), &mut gone);
+        let before = self.capacity();
+        self.engine.raise(capacity.saturating_sub(before));
+        let less = before.saturating_sub(capacity).min(self.engine.unpinned());
+        let ceded = self.engine.cede(less, &mut gone);
+        debug_assert!(ceded, "it has that much that is not pinned");
+        let capacity = self.capacity();
+        self.engine.plan(capacity);
+        if let Some(selector) = &mut self.selector {
+            if self.weigher.is_none() {
+                selector.resize(capacity);
+            }
+        }
+        capacity
+    }
+
+    /// Pins the entry of a key: it is not evicted any more, however long it is not asked for, and does not make evictions
+    /// slower. It keeps its room and its time to live. Returns whether there is one.
+    pub fn pin<Q>(&mut self, key: &Q) -> bool
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let mut gone = Gone::new(self.listener.as_ref());
+        self.engine.observe(self.now(), &mut gone);
+        let hash = self.hasher.hash_one(key);
+        let found = self.engine.find(hash, key);
+        self.engine.pin(hash, found, &mut gone)
+    }
+
+    /// Makes a pinned entry one like others, as if it had just been stored. Returns whether there was one that was pinned.
+    pub fn unpin<Q>(&mut self, key: &Q) -> bool
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let mut gone = Gone::new(self.listener.as_ref());
+        self.engine.observe(self.now(), &mut gone);
+        let hash = self.hasher.hash_one(key);
+        let found = self.engine.find(hash, key);
+        self.engine.unpin(hash, found, &mut gone)
     }
 
     /// Takes a value out.
@@ -254,7 +332,7 @@ where
         self.engine.sweep(budget, &mut gone)
     }
 
-    fn store(&mut self, key: K, value: V, time_to_live: Option<Duration>) -> Inserted<K, V> {
+    fn store(&mut self, key: K, value: V, terms: Terms) -> Inserted<K, V> {
         let hash = self.hasher.hash_one(&key);
         let weight = self.weigher.as_ref().map_or(1, |weigh| weigh(&key, &value));
         let mut gone = Gone::new(self.listener.as_ref());
@@ -265,7 +343,7 @@ where
             key,
             value,
             weight,
-            time_to_live,
+            terms,
         };
         let outcome = self.engine.put(found, fresh, &mut gone);
         adapt(
