@@ -92,7 +92,7 @@ pub enum CommitError {
 }
 
 impl CommitError {
-    /// Whether to commit the session again, and when. Committing is idempotent, [`Sessions::update`] is not.
+    /// Whether to commit the session again, and when. Committing is idempotent, [`Sessions::update`](crate::Sessions::update) is not.
     pub fn retry(&self) -> Retry {
         match self {
             CommitError::Gone
@@ -110,7 +110,7 @@ impl CommitError {
     }
 }
 
-/// Why [`Sessions::try_update`] changed nothing.
+/// Why [`Sessions::try_update`](crate::Sessions::try_update) changed nothing.
 #[derive(Debug, thiserror::Error)]
 #[expect(
     clippy::exhaustive_enums,
