@@ -38,10 +38,11 @@ use crate::engine::{Engine, Fresh};
 use crate::expiry::Lifetimes;
 use crate::insertion::{Cause, Evicted, Eviction, Inserted, Outcome};
 use crate::listener::{Gone, Listener, Told};
-use crate::policy::Policy;
 use crate::policy::selector::Selector;
+use crate::policy::{Policy, mixed};
 use crate::sets::{Exchange, Pool};
 use crate::stats::Stats;
+use crate::tags::Tags;
 use crate::terms::Terms;
 
 /// A cache that threads and tasks share by reference, or in an `Arc`.
@@ -84,6 +85,7 @@ pub struct Cache<K, V, S = MapHasher, C = SystemClock> {
     adaptation: Option<Adaptation>,
     weigher: Option<Weigher<K, V>>,
     listener: Option<Listener<K, V>>,
+    tags: Tags,
     hasher: S,
     clock: C,
     /// Whether any entry can have a deadline; until then a look-up does not read the clock. Only ever set.
@@ -132,7 +134,13 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         let shard = |idx: usize| {
             let limit = share + usize::from(idx < left_over);
             let seed = parts.seed.wrapping_add(idx as u64);
-            let mut engine = Engine::new(parts.policy, limit, is_weighed, parts.lifetimes, seed);
+            let mut engine = Engine::new(
+                parts.policy,
+                limit,
+                is_weighed,
+                parts.lifetimes.clone(),
+                seed,
+            );
             if let Some(pool) = &pool {
                 engine.join(pool);
             }
@@ -149,6 +157,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
             hasher: parts.hasher,
             clock: parts.clock,
             timed: AtomicBool::new(parts.lifetimes.is_any()),
+            tags: parts.lifetimes.tags,
             patience: parts.patience,
         }
     }
@@ -251,10 +260,8 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     /// The shard that a key with this hash lives in.
     #[inline]
     fn shard(&self, hash: u64) -> &Shard<K, V> {
-        // Multiplied, so that a hasher that leaves the upper bits empty fills all shards; and from the middle, since
-        // the table in the shard goes by the lowest and the highest bits.
-        let spread = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let idx = (spread >> 48) as usize & (self.shards.len() - 1);
+        // From the middle, since the tables in the shard go by the lowest and the highest bits.
+        let idx = (mixed(hash) >> 16) as usize & (self.shards.len() - 1);
         &self.shards[idx]
     }
 }

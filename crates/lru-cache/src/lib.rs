@@ -97,6 +97,7 @@ mod reentry;
 mod regressions;
 mod sets;
 mod stats;
+mod tags;
 mod terms;
 #[cfg(feature = "std")]
 mod tiered;
@@ -116,6 +117,7 @@ pub use equivalent::Equivalent;
 pub use insertion::{Cause, Evicted, Eviction, Inserted, IntoEvicted, Outcome, Refusal};
 pub use policy::{ParsePolicyError, Policy};
 pub use stats::Stats;
+pub use tags::Moment;
 pub use terms::Terms;
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]

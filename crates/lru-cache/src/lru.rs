@@ -184,14 +184,16 @@ impl<K, V> Lru<K, V> {
         gone: &mut Evicted<K, V>,
     ) -> Outcome<K, V> {
         let found = self.living(found, gone);
-        let life = self.expiry.begin(fresh.terms.lasts());
+        let life = self.expiry.begin(fresh.terms);
         if self.limit == 0 || fresh.weight > self.limit || self.expiry.is_over(life) {
             self.counts.rejections += 1;
             return Outcome::Rejected {
                 key: fresh.key,
                 value: fresh.value,
                 previous: found.map(|at| self.remove(at)),
-                why: if self.expiry.is_over(life) {
+                why: if self.expiry.is_invalid(life) {
+                    Refusal::Invalidated
+                } else if self.expiry.is_over(life) {
                     Refusal::NoTime
                 } else {
                     Refusal::TooHeavy
@@ -465,7 +467,10 @@ impl<K, V> Lru<K, V> {
 
     /// Takes an entry out because it is over, or else for the room.
     fn evict(&mut self, at: u32, gone: &mut Evicted<K, V>) {
-        let cause = if self.expiry.is_over(self.slots[at].life) {
+        let cause = if self.expiry.is_invalid(self.slots[at].life) {
+            self.counts.removals += 1;
+            Cause::Invalidated
+        } else if self.expiry.is_over(self.slots[at].life) {
             self.counts.expirations += 1;
             Cause::Expired
         } else {

@@ -430,7 +430,7 @@ impl<K, V> Sets<K, V> {
         gone: &mut Evicted<K, V>,
     ) -> Outcome<K, V> {
         let found = self.living(found, gone);
-        let life = self.expiry.begin(fresh.terms.lasts());
+        let life = self.expiry.begin(fresh.terms);
         if self.limit == 0 && !self.finds_room()
             || fresh.weight > self.limit
             || self.expiry.is_over(life)
@@ -440,7 +440,9 @@ impl<K, V> Sets<K, V> {
                 key: fresh.key,
                 value: fresh.value,
                 previous: found.map(|place| self.remove(place)),
-                why: if self.expiry.is_over(life) {
+                why: if self.expiry.is_invalid(life) {
+                    Refusal::Invalidated
+                } else if self.expiry.is_over(life) {
                     Refusal::NoTime
                 } else {
                     Refusal::TooHeavy
@@ -722,7 +724,10 @@ impl<K, V> Sets<K, V> {
 
     #[inline]
     fn report(&mut self, left: Left<K, V>, gone: &mut Evicted<K, V>) {
-        let cause = if self.expiry.is_over(left.extra.life) {
+        let cause = if self.expiry.is_invalid(left.extra.life) {
+            self.rest.counts.removals += 1;
+            Cause::Invalidated
+        } else if self.expiry.is_over(left.extra.life) {
             self.rest.counts.expirations += 1;
             Cause::Expired
         } else {

@@ -1,4 +1,7 @@
+use core::hash::Hash;
 use core::time::Duration;
+
+use crate::tags::{self, Moment, Slots};
 
 /// On which terms an entry is stored, where they are others than the cache's.
 ///
@@ -17,6 +20,8 @@ use core::time::Duration;
 pub struct Terms {
     time_to_live: Option<Duration>,
     is_pinned: bool,
+    tags: Slots,
+    as_of: Option<Moment>,
 }
 
 impl Terms {
@@ -25,6 +30,8 @@ impl Terms {
         Terms {
             time_to_live: None,
             is_pinned: false,
+            tags: [0; 4],
+            as_of: None,
         }
     }
 
@@ -39,6 +46,31 @@ impl Terms {
     pub const fn pinned(mut self) -> Self {
         self.is_pinned = true;
         self
+    }
+
+    /// With a tag: once that is [invalidated](crate::unsync::Cache::invalidate_tag), the value is not returned any more.
+    ///
+    /// An entry can have several. From the fifth on it is told apart by no tag any more, and leaves with whatever tag is
+    /// invalidated.
+    pub fn tag(mut self, tag: &(impl Hash + ?Sized)) -> Self {
+        self.tags = tags::with_slot(self.tags, tags::slot_of(tag));
+        self
+    }
+
+    /// As of a [moment](crate::unsync::Cache::moment) before the value was read from where it comes. If one of its tags was
+    /// invalidated since, it is refused, for it may be older than what the tag was invalidated for. Without this call it is as
+    /// of when it is stored.
+    pub const fn as_of(mut self, moment: Moment) -> Self {
+        self.as_of = Some(moment);
+        self
+    }
+
+    pub(crate) const fn tags(self) -> Slots {
+        self.tags
+    }
+
+    pub(crate) const fn moment(self) -> Option<Moment> {
+        self.as_of
     }
 
     pub(crate) const fn lasts(self) -> Option<Duration> {

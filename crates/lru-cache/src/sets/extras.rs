@@ -3,6 +3,7 @@ use alloc::vec::Vec;
 use purlin_core::Tick;
 
 use crate::expiry::{Expiry, Life};
+use crate::tags::Label;
 
 /// What is known of an entry beside itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,14 @@ const WEIGHT: u8 = 1;
 const HEAVY: u8 = 2;
 const DIES: u8 = 4;
 const IDLE: u8 = 8;
+/// The lower half of the moment that an entry with tags is of.
+const SINCE: u8 = 16;
+/// The upper half.
+const LATE: u8 = 32;
+/// Its first two tags.
+const TAGS: u8 = 64;
+/// The others.
+const MORE_TAGS: u8 = 128;
 
 impl Extras {
     /// For so many entries, all plain as yet.
@@ -62,6 +71,26 @@ impl Extras {
         Life {
             dies_at: end(self.word(at, DIES)),
             idle_at: end(self.word(at, IDLE)),
+            label: if self.kinds & TAGS == 0 {
+                Label::NONE
+            } else {
+                self.label(at)
+            },
+        }
+    }
+
+    #[cold]
+    fn label(&self, at: usize) -> Label {
+        let word = |kind| self.word(at, kind).unwrap_or(0);
+        let (tags, more) = (word(TAGS), word(MORE_TAGS));
+        Label {
+            since: u64::from(word(LATE)) << 32 | u64::from(word(SINCE)),
+            slots: [
+                tags as u16,
+                (tags >> 16) as u16,
+                more as u16,
+                (more >> 16) as u16,
+            ],
         }
     }
 
@@ -160,7 +189,11 @@ impl Extras {
     }
 
     fn write(&mut self, at: usize, extra: Extra, now: Tick) {
-        let Life { dies_at, idle_at } = extra.life;
+        let Life {
+            dies_at,
+            idle_at,
+            label,
+        } = extra.life;
         // What was there does not hold the base back.
         self.put(at, DIES, NEVER);
         self.put(at, IDLE, NEVER);
@@ -170,6 +203,14 @@ impl Extras {
         self.put(at, HEAVY, (extra.weight as u64 >> 32) as u32);
         self.put(at, DIES, pack(self.base, dies_at));
         self.put(at, IDLE, pack(self.base, idle_at));
+        if self.kinds & TAGS != 0 {
+            let two = |low: u16, high: u16| u32::from(high) << 16 | u32::from(low);
+            let slots = label.slots;
+            self.put(at, SINCE, label.since as u32);
+            self.put(at, LATE, (label.since >> 32) as u32);
+            self.put(at, TAGS, two(slots[0], slots[1]));
+            self.put(at, MORE_TAGS, two(slots[2], slots[3]));
+        }
     }
 
     /// Makes room in the rows of so many entries for what is not plain of another.
@@ -179,7 +220,10 @@ impl Extras {
         let wanted = is(WEIGHT, extra.weight != 1)
             | is(HEAVY, extra.weight as u64 > u64::from(u32::MAX))
             | is(DIES, extra.life.dies_at != Tick::MAX)
-            | is(IDLE, extra.life.idle_at != Tick::MAX);
+            | is(IDLE, extra.life.idle_at != Tick::MAX)
+            | is(SINCE | TAGS, !extra.life.label.is_none())
+            | is(LATE, extra.life.label.since > u64::from(u32::MAX))
+            | is(MORE_TAGS, extra.life.label.slots[2] != 0);
         if wanted & !self.kinds != 0 {
             self.widen_to(len, self.kinds | wanted);
         }
@@ -195,8 +239,8 @@ impl Extras {
                 if kinds & kind != 0 {
                     let plain = match kind {
                         WEIGHT => 1,
-                        HEAVY => 0,
-                        _ => NEVER,
+                        DIES | IDLE => NEVER,
+                        _ => 0,
                     };
                     self.rows.push(before.word(at, kind).unwrap_or(plain));
                 }
