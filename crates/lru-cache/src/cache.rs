@@ -9,6 +9,7 @@ mod lead;
 mod load;
 mod many;
 mod refresh;
+mod room;
 mod shard;
 mod store;
 mod watch;
@@ -20,7 +21,7 @@ use core::hash::{BuildHasher, Hash};
 use core::time::Duration;
 
 use equivalent::Equivalent;
-use purlin_core::sync::atomic::{AtomicBool, Ordering};
+use purlin_core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use purlin_core::{Clock, MapHasher, SystemClock, Tick};
 
 use self::adaptation::Adaptation;
@@ -37,8 +38,9 @@ use crate::insertion::{Cause, Evicted, Eviction, Inserted, Outcome};
 use crate::listener::{Gone, Listener, Told};
 use crate::policy::Policy;
 use crate::policy::selector::Selector;
-use crate::sets::{Pool, Stored};
+use crate::sets::{Exchange, Pool};
 use crate::stats::Stats;
+use crate::terms::Terms;
 
 /// A cache that threads and tasks share by reference, or in an `Arc`.
 ///
@@ -72,8 +74,10 @@ use crate::stats::Stats;
 pub struct Cache<K, V, S = MapHasher, C = SystemClock> {
     /// A power of two of them.
     shards: Box<[Shard<K, V>]>,
-    /// The sum of the shards' limits.
-    capacity: usize,
+    /// The sum of the shards' limits and of what is in the pool, or what that will be once a change is done.
+    capacity: AtomicUsize,
+    /// Room that the shards lend each other.
+    pool: Option<Pool>,
     /// There if the policy is adaptive.
     adaptation: Option<Adaptation>,
     weigher: Option<Weigher<K, V>>,
@@ -120,7 +124,8 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         let left_over = parts.capacity % parts.n_shards;
         let is_weighed = parts.weigher.is_some();
         // By weight each has its part for good, so that what may be stored does not depend on the others.
-        let shares = parts.n_shards > 1 && !is_weighed;
+        // In exact order, too: what leaves should not depend on them either.
+        let shares = parts.n_shards > 1 && !is_weighed && parts.policy != Policy::Lru;
         let pool = shares.then(|| Pool::new(parts.capacity, parts.n_shards));
         let shard = |idx: usize| {
             let limit = share + usize::from(idx < left_over);
@@ -134,7 +139,8 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         let selector = Selector::for_policy(parts.policy, parts.capacity, is_weighed, parts.seed);
         Cache {
             shards: (0..parts.n_shards).map(shard).collect(),
-            capacity: parts.capacity,
+            capacity: AtomicUsize::new(parts.capacity),
+            pool,
             adaptation: selector.map(Adaptation::new),
             weigher: parts.weigher,
             listener: parts.listener,
@@ -161,15 +167,15 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         self.stats().weight
     }
 
-    /// What the weight never exceeds.
+    /// What the weight never exceeds. [`set_capacity`](Cache::set_capacity) changes it.
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.capacity.load(Ordering::Relaxed)
     }
 
     /// The weight up to which an entry is always stored: a shard's part of the capacity. A heavier one is given
     /// back. Fewer [`shards`](Builder::shards) raise it.
     pub fn max_entry_weight(&self) -> usize {
-        self.capacity / self.shards.len()
+        self.capacity() / self.shards.len()
     }
 
     /// How many parts the cache has.
@@ -184,9 +190,9 @@ impl<K, V, S, C> Cache<K, V, S, C> {
             sum += shard.lock().engine.stats();
         }
         // A shard may have given its room to another between the looks at the two, and what was in it then counts twice.
-        sum.weight = sum.weight.min(self.capacity);
+        sum.weight = sum.weight.min(self.capacity());
         if self.weigher.is_none() {
-            sum.entries = sum.entries.min(self.capacity);
+            sum.entries = sum.entries.min(self.capacity());
         }
         sum
     }
@@ -290,7 +296,7 @@ where
     /// When this returns, no load of the key that began before stores its value over this one. See
     /// [`Outcome`](crate::Outcome) for when the value is not stored.
     pub fn insert(&self, key: K, value: V) -> Inserted<K, V> {
-        self.store(key, value, None)
+        self.store(key, value, Terms::new())
     }
 
     /// [`insert`](Cache::insert), with a time to live in place of the cache's.
@@ -298,7 +304,7 @@ where
         // Relaxed: who learns of the entry from this thread learns of this as well. Somebody else who looks it up
         // without having read the clock sees it as of the latest time its shard has seen, no earlier than now.
         self.timed.store(true, Ordering::Relaxed);
-        self.store(key, value, Some(time_to_live))
+        self.store(key, value, Some(time_to_live).into())
     }
 
     /// Takes a value out.
@@ -416,6 +422,9 @@ where
             return self.get_and_tidy(contents, hash, key, now);
         };
         let (value, tells) = (found.value.cloned(), found.tells);
+        if value.is_none() && contents.engine.has_more_to_look_at() {
+            return self.get_and_tidy(contents, hash, key, now);
+        }
         drop(contents);
         if tells {
             self.adapt(hash, true);
@@ -466,38 +475,38 @@ where
     }
 
     #[inline]
-    fn store(&self, key: K, value: V, time_to_live: Option<Duration>) -> Inserted<K, V> {
+    fn store(&self, key: K, value: V, terms: Terms) -> Inserted<K, V> {
         if self.listener.is_some() {
-            return self.store_and_tell(key, value, time_to_live);
+            return self.store_and_tell(key, value, terms);
         }
         let hash = self.hasher.hash_one(&key);
         let mut evicted = Evicted::none();
-        let outcome = if self.is_plain(time_to_live) {
+        let outcome = if self.is_plain(terms) {
             match self.store_plain(hash, key, value, &mut evicted) {
                 Ok(outcome) => outcome,
-                Err((key, value)) => self.store_hashed(hash, key, value, None, &mut evicted),
+                Err((key, value)) => self.store_hashed(hash, key, value, terms, &mut evicted),
             }
         } else {
-            self.store_hashed(hash, key, value, time_to_live, &mut evicted)
+            self.store_hashed(hash, key, value, terms, &mut evicted)
         };
         Inserted { outcome, evicted }
     }
 
     #[cold]
     #[inline(never)]
-    fn store_and_tell(&self, key: K, value: V, time_to_live: Option<Duration>) -> Inserted<K, V> {
+    fn store_and_tell(&self, key: K, value: V, terms: Terms) -> Inserted<K, V> {
         let mut gone = self.gone();
         let hash = self.hasher.hash_one(&key);
-        let outcome = self.store_hashed(hash, key, value, time_to_live, &mut gone);
+        let outcome = self.store_hashed(hash, key, value, terms, &mut gone);
         let evicted = gone.tell(&outcome);
         Inserted { outcome, evicted }
     }
 
-    /// Whether what is stored weighs one and lives for ever.
+    /// Whether what is stored weighs one, lives for ever, and is like others.
     #[inline]
-    fn is_plain(&self, time_to_live: Option<Duration>) -> bool {
+    fn is_plain(&self, terms: Terms) -> bool {
         let timed = self.timed.load(Ordering::Relaxed);
-        !timed && time_to_live.is_none() && self.weigher.is_none()
+        !timed && terms == Terms::new() && self.weigher.is_none()
     }
 
     /// Stores a plain entry in one go, where nothing is in the way.
@@ -517,9 +526,9 @@ where
         let stored = contents.engine.put_at_once(hash, key, value);
         drop(contents);
         let outcome = match stored? {
-            Stored::Added => Outcome::New,
-            Stored::Replaced(key, value) => Outcome::Replaced { key, value },
-            Stored::InPlaceOf(key, value) => {
+            Exchange::Added => Outcome::New,
+            Exchange::Replaced(key, value) => Outcome::Replaced { key, value },
+            Exchange::InPlaceOf(key, value) => {
                 evicted.push(Eviction {
                     key,
                     value,
@@ -537,7 +546,7 @@ where
         hash: u64,
         key: K,
         value: V,
-        time_to_live: Option<Duration>,
+        terms: Terms,
         gone: &mut Evicted<K, V>,
     ) -> Outcome<K, V> {
         let weight = self.weigh(&key, &value);
@@ -551,7 +560,7 @@ where
             key,
             value,
             weight,
-            time_to_live,
+            terms,
         };
         let outcome = contents.engine.put(found, fresh, gone);
         drop(contents);
@@ -617,7 +626,7 @@ impl<K, V, S, C> fmt::Debug for Cache<K, V, S, C> {
     /// Takes no lock, so that it can be printed from anywhere.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
-            .field("capacity", &self.capacity)
+            .field("capacity", &self.capacity())
             .field("shards", &self.shards.len())
             .finish_non_exhaustive()
     }

@@ -90,6 +90,10 @@ impl Expiry {
         self.latest
     }
 
+    pub(crate) fn lifetimes(&self) -> Lifetimes {
+        self.rest.lifetimes
+    }
+
     /// Whether it is time to look for the dead.
     #[inline]
     pub(crate) fn is_behind(&self) -> bool {

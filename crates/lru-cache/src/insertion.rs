@@ -50,8 +50,7 @@ pub enum Outcome<K, V> {
         /// The older value.
         value: V,
     },
-    /// Not stored, and given back: it is heavier than what may be stored, the capacity is zero, or its time to
-    /// live is. An older value of the key is removed all the same: it was to be replaced, so it is out of date.
+    /// Not stored, and given back. An older value of the key is removed all the same: it was to be replaced, so it is out of date.
     Rejected {
         /// The key that was to be stored.
         key: K,
@@ -59,7 +58,21 @@ pub enum Outcome<K, V> {
         value: V,
         /// The older entry of the same key, removed.
         previous: Option<(K, V)>,
+        /// What was in the way.
+        why: Refusal,
     },
+}
+
+/// Why an entry was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It is heavier than what may be stored, which is nothing where the capacity is zero.
+    TooHeavy,
+    /// Its time to live is over as it begins.
+    NoTime,
+    /// Pinned entries take the room that it would need.
+    Pinned,
 }
 
 /// Entries that left the cache during a call, in the order in which they left. Most calls evict none or one, and

@@ -83,6 +83,7 @@ mod reentry;
 mod regressions;
 mod sets;
 mod stats;
+mod terms;
 #[cfg(feature = "std")]
 mod tiered;
 pub mod unsync;
@@ -98,9 +99,10 @@ pub use cache::{Answer, Cache, Computed, Decision, Due, Integer, Iter, Negative,
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub use cluster::{CacheNode, Cluster, ClusterError};
 pub use equivalent::Equivalent;
-pub use insertion::{Cause, Evicted, Eviction, Inserted, IntoEvicted, Outcome};
+pub use insertion::{Cause, Evicted, Eviction, Inserted, IntoEvicted, Outcome, Refusal};
 pub use policy::{ParsePolicyError, Policy};
 pub use stats::Stats;
+pub use terms::Terms;
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub use tiered::{Invalidation, Invalidations, Tiered};

@@ -16,11 +16,11 @@ use self::slots::{Recency, Slots};
 use self::timers::Timers;
 #[cfg(feature = "std")]
 use crate::engine::Kind;
-use crate::engine::{Fresh, SWEEP_BUDGET};
+use crate::engine::{Fresh, Moving, SWEEP_BUDGET};
 #[cfg(feature = "std")]
 use crate::expiry::Standing;
 use crate::expiry::{Expiry, Life, Lifetimes};
-use crate::insertion::{Cause, Evicted, Eviction, Outcome};
+use crate::insertion::{Cause, Evicted, Eviction, Outcome, Refusal};
 use crate::stats::Stats;
 
 /// Entries in the order of their last use, with a hard bound on their weight.
@@ -82,7 +82,6 @@ impl<K, V> Lru<K, V> {
     }
 
     /// What the callers count.
-    #[cfg(feature = "std")]
     pub(crate) fn counts(&mut self) -> &mut Stats {
         &mut self.counts
     }
@@ -185,13 +184,18 @@ impl<K, V> Lru<K, V> {
         gone: &mut Evicted<K, V>,
     ) -> Outcome<K, V> {
         let found = self.living(found, gone);
-        let life = self.expiry.begin(fresh.time_to_live);
+        let life = self.expiry.begin(fresh.terms.lasts());
         if self.limit == 0 || fresh.weight > self.limit || self.expiry.is_over(life) {
             self.counts.rejections += 1;
             return Outcome::Rejected {
                 key: fresh.key,
                 value: fresh.value,
                 previous: found.map(|at| self.remove(at)),
+                why: if self.expiry.is_over(life) {
+                    Refusal::NoTime
+                } else {
+                    Refusal::TooHeavy
+                },
             };
         }
 
@@ -223,6 +227,80 @@ impl<K, V> Lru<K, V> {
     pub(crate) fn take(&mut self, found: Option<u32>, gone: &mut Evicted<K, V>) -> Option<(K, V)> {
         let at = self.living(found, gone)?;
         Some(self.remove(at))
+    }
+
+    /// Whether the entry in a slot is not over; if it is, it leaves.
+    pub(crate) fn lives(&mut self, at: u32, gone: &mut Evicted<K, V>) -> bool {
+        self.living(Some(at), gone).is_some()
+    }
+
+    /// Whether the entry in a slot is over, and for so long that nobody may ask for its value any more.
+    pub(crate) fn is_spent(&self, at: u32) -> bool {
+        self.expiry.is_spent(self.slots[at].life)
+    }
+
+    /// Takes out the entry in the slot that was found, without counting it, unless it is over.
+    pub(crate) fn extract(
+        &mut self,
+        found: Option<u32>,
+        gone: &mut Evicted<K, V>,
+    ) -> Option<Moving<K, V>> {
+        let at = self.living(found, gone)?;
+        let Entry {
+            key,
+            value,
+            weight,
+            life,
+            ..
+        } = self.unlist(at);
+        Some(Moving {
+            key,
+            value,
+            weight,
+            life,
+        })
+    }
+
+    /// Stores what was taken out elsewhere, as the newest, and without counting it.
+    pub(crate) fn adopt(&mut self, hash: u64, stored: Moving<K, V>, gone: &mut Evicted<K, V>) {
+        let Moving {
+            key,
+            value,
+            weight,
+            life,
+        } = stored;
+        let entry = Entry {
+            key,
+            value,
+            hash,
+            weight,
+            life,
+            timer: None,
+        };
+        self.add(entry, gone);
+    }
+
+    pub(crate) fn latest(&self) -> Tick {
+        self.expiry.latest()
+    }
+
+    pub(crate) fn lifetimes(&self) -> Lifetimes {
+        self.expiry.lifetimes()
+    }
+
+    /// Has so much more room.
+    pub(crate) fn raise(&mut self, by: usize) {
+        self.limit = self.limit.saturating_add(by);
+    }
+
+    /// Has so much less room, and evicts for it; or returns false, and has not that much.
+    pub(crate) fn cede(&mut self, by: usize, gone: &mut Evicted<K, V>) -> bool {
+        if by > self.limit {
+            return false;
+        }
+        self.make_room(by, gone);
+        self.limit -= by;
+        true
     }
 
     /// Takes out the oldest entry that is not over.
@@ -504,7 +582,7 @@ mod tests {
             key,
             value: "value",
             weight,
-            time_to_live: ttl.map(Duration::from_millis),
+            terms: ttl.map(Duration::from_millis).into(),
         };
         lru.put(found, fresh, &mut gone);
         lru.check();

@@ -4,6 +4,7 @@ mod extras;
 mod group;
 #[cfg(feature = "std")]
 mod pool;
+mod resize;
 mod walk;
 
 use alloc::boxed::Box;
@@ -25,7 +26,7 @@ use crate::engine::{Fresh, Place, SWEEP_BUDGET};
 #[cfg(feature = "std")]
 use crate::expiry::Standing;
 use crate::expiry::{Expiry, Life, Lifetimes};
-use crate::insertion::{Cause, Evicted, Eviction, Outcome};
+use crate::insertion::{Cause, Evicted, Eviction, Outcome, Refusal};
 use crate::policy::arm::Arm;
 use crate::policy::set::Rules;
 use crate::policy::{SETS_MAX, Spot, spot};
@@ -68,6 +69,8 @@ pub(crate) struct Sets<K, V> {
     limit: usize,
     /// The table doubles before it has more entries.
     grows_at: u32,
+    /// Whether the bound is a weight.
+    is_weighed: bool,
     /// Where to look next for an entry to evict when the set at hand has none to spare.
     hand: u32,
     rest: Box<Rest>,
@@ -90,7 +93,7 @@ struct Rest {
 
 /// What became of an entry that was stored.
 #[cfg(feature = "std")]
-pub(crate) enum Stored<K, V> {
+pub(crate) enum Exchange<K, V> {
     /// There was room.
     Added,
     /// It is in place of this entry of the same key.
@@ -156,6 +159,7 @@ impl<K, V> Sets<K, V> {
             weight: 0,
             limit,
             grows_at: 0,
+            is_weighed,
             hand: 0,
             rest: Box::new(Rest {
                 rng: Rng::from_seed(seed),
@@ -197,7 +201,6 @@ impl<K, V> Sets<K, V> {
     }
 
     /// What the callers count.
-    #[cfg(feature = "std")]
     pub(crate) fn counts(&mut self) -> &mut Stats {
         &mut self.rest.counts
     }
@@ -366,7 +369,7 @@ impl<K, V> Sets<K, V> {
         hash: u64,
         key: K,
         value: V,
-    ) -> Result<Stored<K, V>, (K, V)>
+    ) -> Result<Exchange<K, V>, (K, V)>
     where
         K: Eq,
     {
@@ -384,7 +387,7 @@ impl<K, V> Sets<K, V> {
             self.insertions += 1;
             group.hit(at, &self.rules, &self.expiry);
             let before = group.renew(at, (key, value), Extra::PLAIN, Tick::ZERO);
-            return Ok(Stored::Replaced(before.key, before.value));
+            return Ok(Exchange::Replaced(before.key, before.value));
         }
         let own = group.len();
         if !group.is_plain() || own >= GROUP_MAX {
@@ -404,7 +407,7 @@ impl<K, V> Sets<K, V> {
             self.insertions += 1;
             self.len += 1;
             self.weight += 1;
-            return Ok(Stored::Added);
+            return Ok(Exchange::Added);
         }
         let pool = self.rest.pool.as_ref();
         // The second as in `can_spare`.
@@ -416,7 +419,7 @@ impl<K, V> Sets<K, V> {
         self.has_evicted = true;
         let rng = &mut self.rest.rng;
         let (key, value) = group.exchange_plain(spot.print, (key, value), &self.rules, rng);
-        Ok(Stored::InPlaceOf(key, value))
+        Ok(Exchange::InPlaceOf(key, value))
     }
 
     #[inline]
@@ -427,13 +430,21 @@ impl<K, V> Sets<K, V> {
         gone: &mut Evicted<K, V>,
     ) -> Outcome<K, V> {
         let found = self.living(found, gone);
-        let life = self.expiry.begin(fresh.time_to_live);
-        if self.limit == 0 || fresh.weight > self.limit || self.expiry.is_over(life) {
+        let life = self.expiry.begin(fresh.terms.lasts());
+        if self.limit == 0 && !self.finds_room()
+            || fresh.weight > self.limit
+            || self.expiry.is_over(life)
+        {
             self.rest.counts.rejections += 1;
             return Outcome::Rejected {
                 key: fresh.key,
                 value: fresh.value,
                 previous: found.map(|place| self.remove(place)),
+                why: if self.expiry.is_over(life) {
+                    Refusal::NoTime
+                } else {
+                    Refusal::TooHeavy
+                },
             };
         }
 
@@ -508,6 +519,7 @@ impl<K, V> Sets<K, V> {
         spot(hash, self.begins_with)
     }
 
+    #[cfg(any(feature = "std", test))]
     fn position(&self, set: usize, at: usize) -> u32 {
         let begun = (set >> self.doublings) as u32;
         begun << 16 | u32::from(self.groups[set].mark(at))
@@ -654,6 +666,16 @@ impl<K, V> Sets<K, V> {
             return false;
         }
         self.len < u32::MAX
+    }
+
+    /// Looks for room where there is none at all, as there may not be after a cache was as small as it can be.
+    #[cold]
+    fn finds_room(&mut self) -> bool {
+        #[cfg(feature = "std")]
+        if let Some(pool) = &self.rest.pool {
+            self.limit += pool.take(1);
+        }
+        self.limit > 0
     }
 
     /// Gives back to the pool what is not needed for now.

@@ -20,6 +20,7 @@ use crate::insertion::{Cause, Inserted};
 use crate::listener::{Gone, Listener, Told};
 use crate::policy::selector::Selector;
 use crate::stats::Stats;
+use crate::terms::Terms;
 
 /// A cache with a hard bound by count or weight.
 ///
@@ -120,6 +121,11 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         self.engine.limit()
     }
 
+    /// The part of the weight that is pinned.
+    pub fn pinned(&self) -> usize {
+        self.engine.pinned()
+    }
+
     /// What was counted until now.
     pub fn stats(&self) -> Stats {
         self.engine.stats()
@@ -184,13 +190,67 @@ where
     ///
     /// See [`Outcome`](crate::Outcome) for when it is not stored.
     pub fn insert(&mut self, key: K, value: V) -> Inserted<K, V> {
-        self.store(key, value, None)
+        self.store(key, value, Terms::new())
     }
 
     /// [`insert`](Cache::insert), with a time to live in place of the cache's.
     pub fn insert_for(&mut self, key: K, value: V, time_to_live: Duration) -> Inserted<K, V> {
         self.timed = true;
-        self.store(key, value, Some(time_to_live))
+        self.store(key, value, Some(time_to_live).into())
+    }
+
+    /// [`insert`](Cache::insert), on terms of its own.
+    pub fn insert_on(&mut self, key: K, value: V, terms: Terms) -> Inserted<K, V> {
+        self.timed |= terms.lasts().is_some();
+        self.store(key, value, terms)
+    }
+
+    /// Changes the capacity, and evicts what does not fit any more. Returns the capacity that it has then: more than asked if
+    /// pinned entries take more, for these stay.
+    ///
+    /// O(1) for a larger capacity, and for a smaller one O(1) an entry that leaves and, where the table becomes smaller, an entry
+    /// that stays.
+    pub fn set_capacity(&mut self, capacity: usize) -> usize {
+        let mut gone = Gone::new(self.listener.as_ref());
+        self.engine.observe(self.now(), &mut gone);
+        let before = self.capacity();
+        self.engine.raise(capacity.saturating_sub(before));
+        let less = before.saturating_sub(capacity).min(self.engine.unpinned());
+        let ceded = self.engine.cede(less, &mut gone);
+        debug_assert!(ceded, "it has that much that is not pinned");
+        let capacity = self.capacity();
+        self.engine.plan(capacity);
+        if let Some(selector) = &mut self.selector {
+            if self.weigher.is_none() {
+                selector.resize(capacity);
+            }
+        }
+        capacity
+    }
+
+    /// Pins the entry of a key: it is not evicted any more, however long it is not asked for, and does not make evictions
+    /// slower. It keeps its room and its time to live. Returns whether there is one.
+    pub fn pin<Q>(&mut self, key: &Q) -> bool
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let mut gone = Gone::new(self.listener.as_ref());
+        self.engine.observe(self.now(), &mut gone);
+        let hash = self.hasher.hash_one(key);
+        let found = self.engine.find(hash, key);
+        self.engine.pin(hash, found, &mut gone)
+    }
+
+    /// Makes a pinned entry one like others, as if it had just been stored. Returns whether there was one that was pinned.
+    pub fn unpin<Q>(&mut self, key: &Q) -> bool
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let mut gone = Gone::new(self.listener.as_ref());
+        self.engine.observe(self.now(), &mut gone);
+        let hash = self.hasher.hash_one(key);
+        let found = self.engine.find(hash, key);
+        self.engine.unpin(hash, found, &mut gone)
     }
 
     /// Takes a value out.
@@ -254,7 +314,7 @@ where
         self.engine.sweep(budget, &mut gone)
     }
 
-    fn store(&mut self, key: K, value: V, time_to_live: Option<Duration>) -> Inserted<K, V> {
+    fn store(&mut self, key: K, value: V, terms: Terms) -> Inserted<K, V> {
         let hash = self.hasher.hash_one(&key);
         let weight = self.weigher.as_ref().map_or(1, |weigh| weigh(&key, &value));
         let mut gone = Gone::new(self.listener.as_ref());
@@ -265,7 +325,7 @@ where
             key,
             value,
             weight,
-            time_to_live,
+            terms,
         };
         let outcome = self.engine.put(found, fresh, &mut gone);
         adapt(

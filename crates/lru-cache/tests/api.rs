@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use purlin_core::{CacheStore, Clock, ManualClock, MapHasher, Meter, SystemClock};
 use purlin_lru_cache::{
-    Builder, Cache, Cause, Equivalent, Evicted, Eviction, Inserted, Outcome, Policy, Stats, unsync,
+    Builder, Cache, Cause, Equivalent, Evicted, Eviction, Inserted, Outcome, Policy, Refusal,
+    Stats, unsync,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 
@@ -94,7 +95,8 @@ fn an_entry_that_is_too_heavy_is_given_back_and_its_predecessor_removed() {
         Outcome::Rejected {
             key: "key",
             value: 11,
-            previous: Some(("key", 8))
+            previous: Some(("key", 8)),
+            why: Refusal::TooHeavy,
         }
     );
     assert_eq!(

@@ -12,7 +12,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 #[cfg(feature = "std")]
 use purlin_lru_cache::Cache;
-use purlin_lru_cache::{Builder, Cause, Inserted, Outcome, Policy, unsync};
+use purlin_lru_cache::{Builder, Cause, Inserted, Outcome, Policy, Terms, unsync};
 
 /// Times are whole steps, and lifetimes end half a step before one. So what is over is over by more than a tick of
 /// the timer wheel, and a sweep must find it.
@@ -31,6 +31,10 @@ enum Op {
     Insert(u8, usize),
     /// With a time to live of its own, in steps.
     InsertFor(u8, usize, u64),
+    InsertPinned(u8, usize),
+    Pin(u8),
+    Unpin(u8),
+    SetCapacity(usize),
     Remove(u8),
     /// Keeps the keys that leave this remainder when divided by 3.
     Retain(u8),
@@ -47,7 +51,11 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         8 => key.clone().prop_map(Op::Get),
         2 => key.clone().prop_map(Op::Peek),
         8 => (key.clone(), weight.clone()).prop_map(|(key, weight)| Op::Insert(key, weight)),
-        4 => (key.clone(), weight, steps).prop_map(|(key, weight, steps)| Op::InsertFor(key, weight, steps)),
+        4 => (key.clone(), weight.clone(), steps).prop_map(|(key, weight, steps)| Op::InsertFor(key, weight, steps)),
+        2 => (key.clone(), weight).prop_map(|(key, weight)| Op::InsertPinned(key, weight)),
+        1 => key.clone().prop_map(Op::Pin),
+        2 => key.clone().prop_map(Op::Unpin),
+        1 => capacity().prop_map(Op::SetCapacity),
         3 => key.prop_map(Op::Remove),
         1 => (0u8..3).prop_map(Op::Retain),
         1 => Just(Op::Clear),
@@ -59,6 +67,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 #[derive(Clone, Debug)]
 struct Settings {
     capacity: usize,
+    /// Whether the capacity changes on the way.
+    resizes: bool,
     /// Whether values weigh what they say, or one each.
     by_weight: bool,
     /// In steps.
@@ -90,12 +100,16 @@ fn sorted(mut events: Vec<Event>) -> Vec<Event> {
     events
 }
 
+fn capacity() -> impl Strategy<Value = usize> {
+    prop_oneof![6 => 0usize..10, 1 => Just(usize::MAX), 1 => Just(usize::MAX - 1)]
+}
+
 fn settings() -> impl Strategy<Value = Settings> {
-    let capacity = prop_oneof![6 => 0usize..10, 1 => Just(usize::MAX), 1 => Just(usize::MAX - 1)];
     let lasts = || proptest::option::of(prop_oneof![8 => 0u64..10, 1 => Just(u64::MAX)]);
-    (capacity, any::<bool>(), lasts(), lasts()).prop_map(
+    (capacity(), any::<bool>(), lasts(), lasts()).prop_map(
         |(capacity, by_weight, time_to_live, time_to_idle)| Settings {
             capacity,
+            resizes: true,
             by_weight,
             time_to_live,
             time_to_idle,
@@ -138,6 +152,7 @@ struct Entry {
     weight: usize,
     dies_at: u64,
     idle_at: u64,
+    is_pinned: bool,
 }
 
 /// What the cache should be.
@@ -150,6 +165,8 @@ struct Naive {
     /// Whether time matters yet: it is not looked at before anything can have a deadline.
     timed: bool,
     counts: Counts,
+    /// Where the last one was that was taken out.
+    taken_at: usize,
     /// What a listener is to be told.
     events: Vec<Event>,
 }
@@ -181,6 +198,7 @@ impl Naive {
             entries: VecDeque::new(),
             now: 0,
             counts: Counts::default(),
+            taken_at: 0,
             events: Vec::new(),
         }
     }
@@ -209,15 +227,58 @@ impl Naive {
     fn insert_for(&mut self, key: u8, value: Value, steps: u64, now: u64) -> Done {
         self.timed = true;
         self.observe(now);
-        self.insert(key, value, Some(steps))
+        self.insert(key, value, Some(steps), false)
     }
 
     fn weight(&self) -> usize {
         self.entries.iter().map(|entry| entry.weight).sum()
     }
 
+    /// The weight of the pinned.
+    fn held(&self) -> usize {
+        let pinned = self.entries.iter().filter(|entry| entry.is_pinned);
+        pinned.map(|entry| entry.weight).sum()
+    }
+
+    /// Evicts the oldest that are not pinned until so much is left.
+    fn evict_down_to(&mut self, weight: usize) -> Vec<(u8, u32)> {
+        let mut evicted = Vec::new();
+        while self.weight() > weight {
+            let oldest = self.entries.iter().rposition(|entry| !entry.is_pinned);
+            let oldest = self.entries.remove(oldest.unwrap()).unwrap();
+            evicted.push((oldest.key, oldest.value.id));
+        }
+        self.counts.evictions += evicted.len() as u64;
+        let left = |&(key, id)| (key, id, Cause::Capacity);
+        self.events.extend(evicted.iter().map(left));
+        evicted
+    }
+
+    fn set_capacity(&mut self, capacity: usize) -> usize {
+        let capacity = capacity.max(self.held());
+        self.evict_down_to(capacity);
+        self.settings.capacity = capacity;
+        capacity
+    }
+
+    /// Pins an entry, or unpins one that is pinned.
+    fn pin(&mut self, key: u8, is_pinned: bool) -> bool {
+        let Some(mut entry) = self.take(key) else {
+            return false;
+        };
+        let was_pinned = std::mem::replace(&mut entry.is_pinned, is_pinned);
+        if was_pinned == is_pinned {
+            // It keeps its place, which is not at the end.
+            self.entries.insert(self.taken_at, entry);
+        } else {
+            self.entries.push_front(entry);
+        }
+        is_pinned || was_pinned
+    }
+
     fn take(&mut self, key: u8) -> Option<Entry> {
         let at = self.entries.iter().position(|entry| entry.key == key)?;
+        self.taken_at = at;
         self.entries.remove(at)
     }
 
@@ -238,8 +299,10 @@ impl Naive {
         Some(entry.value.id)
     }
 
-    fn insert(&mut self, key: u8, value: Value, own: Option<u64>) -> Done {
-        let previous = self.take(key).map(|entry| entry.value.id);
+    fn insert(&mut self, key: u8, value: Value, own: Option<u64>, is_pinned: bool) -> Done {
+        let before = self.take(key);
+        let is_pinned = is_pinned || before.as_ref().is_some_and(|entry| entry.is_pinned);
+        let previous = before.map(|entry| entry.value.id);
         let weight = if self.settings.by_weight {
             value.weight
         } else {
@@ -249,27 +312,24 @@ impl Naive {
         let idle_at = ends(self.now, self.settings.time_to_idle);
         let mut evicted = Vec::new();
         let capacity = self.settings.capacity;
-        let is_stored = capacity > 0 && weight <= capacity && dies_at.min(idle_at) > self.now;
+        let room = capacity - self.held();
+        let has_room = capacity > 0 && weight <= room && (room > 0 || is_pinned);
+        let is_stored = has_room && dies_at.min(idle_at) > self.now;
         if is_stored {
-            while self.weight() > capacity - weight {
-                let oldest = self.entries.pop_back().unwrap();
-                evicted.push((oldest.key, oldest.value.id));
-            }
+            evicted = self.evict_down_to(capacity - weight);
             self.entries.push_front(Entry {
                 key,
                 value,
                 weight,
                 dies_at,
                 idle_at,
+                is_pinned,
             });
             self.counts.insertions += 1;
         } else {
             self.counts.rejections += 1;
             self.counts.removals += u64::from(previous.is_some());
         }
-        self.counts.evictions += evicted.len() as u64;
-        let left = |&(key, id)| (key, id, Cause::Capacity);
-        self.events.extend(evicted.iter().map(left));
         let cause = if is_stored {
             Cause::Replaced
         } else {
@@ -300,7 +360,9 @@ impl Naive {
 
     fn contents(&self) -> Vec<(u8, u32)> {
         let pair = |entry: &Entry| (entry.key, entry.value.id);
-        self.entries.iter().map(pair).collect()
+        let (pinned, others): (Vec<_>, Vec<_>) =
+            self.entries.iter().partition(|entry| entry.is_pinned);
+        others.into_iter().chain(pinned).map(pair).collect()
     }
 }
 
@@ -310,6 +372,10 @@ trait Subject {
     fn peek(&self, key: u8) -> Option<u32>;
     fn insert(&mut self, key: u8, value: Value) -> Inserted<u8, Value>;
     fn insert_for(&mut self, key: u8, value: Value, lasts: Duration) -> Inserted<u8, Value>;
+    fn insert_pinned(&mut self, key: u8, value: Value) -> Inserted<u8, Value>;
+    fn pin(&mut self, key: u8, is_pinned: bool) -> bool;
+    fn set_capacity(&mut self, capacity: usize) -> usize;
+    fn held(&self) -> usize;
     fn remove(&mut self, key: u8) -> Option<u32>;
     fn retain(&mut self, remainder: u8);
     fn clear(&mut self);
@@ -343,6 +409,24 @@ macro_rules! subject {
                 lasts: Duration,
             ) -> Inserted<u8, Value> {
                 <$cache>::insert_for(self, key, value, lasts)
+            }
+            fn insert_pinned(&mut self, key: u8, value: Value) -> Inserted<u8, Value> {
+                <$cache>::insert_on(self, key, value, Terms::new().pinned())
+            }
+            fn pin(&mut self, key: u8, is_pinned: bool) -> bool {
+                if is_pinned {
+                    <$cache>::pin(self, &key)
+                } else {
+                    <$cache>::unpin(self, &key)
+                }
+            }
+            fn set_capacity(&mut self, capacity: usize) -> usize {
+                let reached = <$cache>::set_capacity(self, capacity);
+                assert_eq!(reached, self.capacity());
+                reached
+            }
+            fn held(&self) -> usize {
+                self.pinned()
             }
             fn remove(&mut self, key: u8) -> Option<u32> {
                 <$cache>::remove(self, &key).map(|value| value.id)
@@ -474,6 +558,18 @@ impl<T: Subject> Subject for Unordered<T> {
     fn insert_for(&mut self, key: u8, value: Value, lasts: Duration) -> Inserted<u8, Value> {
         self.0.insert_for(key, value, lasts)
     }
+    fn insert_pinned(&mut self, key: u8, value: Value) -> Inserted<u8, Value> {
+        self.0.insert_pinned(key, value)
+    }
+    fn pin(&mut self, key: u8, is_pinned: bool) -> bool {
+        self.0.pin(key, is_pinned)
+    }
+    fn set_capacity(&mut self, capacity: usize) -> usize {
+        self.0.set_capacity(capacity)
+    }
+    fn held(&self) -> usize {
+        self.0.held()
+    }
     fn remove(&mut self, key: u8) -> Option<u32> {
         self.0.remove(key)
     }
@@ -513,7 +609,7 @@ fn agree(mut subject: impl Subject, clock: &HandClock, settings: Settings, ops: 
             Op::Peek(key) => assert_eq!(subject.peek(key), naive.peek(key), "{op:?}"),
             Op::Insert(key, weight) => {
                 let value = Value { id, weight };
-                let expected = naive.insert(key, value, None);
+                let expected = naive.insert(key, value, None, false);
                 assert_eq!(done(subject.insert(key, value)), expected, "{op:?}");
             }
             Op::InsertFor(key, weight, steps) => {
@@ -524,6 +620,18 @@ fn agree(mut subject: impl Subject, clock: &HandClock, settings: Settings, ops: 
                     expected,
                     "{op:?}"
                 );
+            }
+            Op::InsertPinned(key, weight) => {
+                let value = Value { id, weight };
+                let expected = naive.insert(key, value, None, true);
+                assert_eq!(done(subject.insert_pinned(key, value)), expected, "{op:?}");
+            }
+            Op::Pin(key) => assert_eq!(subject.pin(key, true), naive.pin(key, true), "{op:?}"),
+            Op::Unpin(key) => assert_eq!(subject.pin(key, false), naive.pin(key, false), "{op:?}"),
+            Op::SetCapacity(_) if !naive.settings.resizes => {}
+            Op::SetCapacity(capacity) => {
+                let reached = subject.set_capacity(capacity);
+                assert_eq!(reached, naive.set_capacity(capacity), "{op:?}");
             }
             Op::Remove(key) => assert_eq!(subject.remove(key), naive.remove(key), "{op:?}"),
             Op::Retain(remainder) => {
@@ -542,6 +650,7 @@ fn agree(mut subject: impl Subject, clock: &HandClock, settings: Settings, ops: 
         }
         assert_eq!(subject.len(), naive.entries.len(), "after {op:?}");
         assert_eq!(subject.weight(), naive.weight(), "after {op:?}");
+        assert_eq!(subject.held(), naive.held(), "after {op:?}");
         assert_eq!(subject.counts(), naive.counts, "after {op:?}");
         let heard = naive.settings.heard.take();
         assert_eq!(heard, sorted(std::mem::take(&mut naive.events)), "{op:?}");
@@ -563,6 +672,7 @@ fn never_lie(mut subject: impl Subject, clock: &HandClock, settings: &Settings, 
         ..settings.clone()
     });
     let mut told = 0;
+    let mut capacity = settings.capacity;
     for (id, op) in ops.iter().enumerate() {
         let value = |weight| Value {
             id: id as u32,
@@ -586,7 +696,7 @@ fn never_lie(mut subject: impl Subject, clock: &HandClock, settings: &Settings, 
                 assert!(answer.is_none() || answer == unbounded.peek(key), "{op:?}");
             }
             Op::Insert(key, weight) => {
-                unbounded.insert(key, value(weight), None);
+                unbounded.insert(key, value(weight), None, false);
                 if !subject.insert(key, value(weight)).is_stored() {
                     unbounded.take(key);
                 }
@@ -599,6 +709,34 @@ fn never_lie(mut subject: impl Subject, clock: &HandClock, settings: &Settings, 
                 {
                     unbounded.take(key);
                 }
+            }
+            Op::InsertPinned(key, weight) => {
+                unbounded.insert(key, value(weight), None, true);
+                if !subject.insert_pinned(key, value(weight)).is_stored() {
+                    unbounded.take(key);
+                }
+            }
+            Op::Pin(key) => {
+                if subject.pin(key, true) {
+                    assert!(unbounded.pin(key, true), "{op:?}");
+                } else {
+                    unbounded.take(key);
+                }
+            }
+            Op::Unpin(key) => {
+                let was_pinned = unbounded
+                    .entries
+                    .iter()
+                    .any(|e| e.key == key && e.is_pinned);
+                assert_eq!(subject.pin(key, false), was_pinned, "{op:?}");
+                if was_pinned {
+                    unbounded.pin(key, false);
+                }
+            }
+            Op::SetCapacity(wanted) => {
+                capacity = subject.set_capacity(wanted);
+                assert!(capacity >= wanted, "{op:?}");
+                assert!(capacity == wanted || subject.held() > 0, "{op:?}");
             }
             Op::Remove(key) => {
                 let answer = subject.remove(key);
@@ -621,9 +759,13 @@ fn never_lie(mut subject: impl Subject, clock: &HandClock, settings: &Settings, 
                 unbounded.observe(clock.nanos());
             }
         }
-        assert!(subject.weight() <= settings.capacity, "after {op:?}");
+        assert!(subject.weight() <= capacity, "after {op:?}");
         if !settings.by_weight {
-            assert!(subject.len() <= settings.capacity, "after {op:?}");
+            assert!(subject.len() <= capacity, "after {op:?}");
+        }
+        for entry in unbounded.entries.iter().filter(|entry| entry.is_pinned) {
+            let found = subject.peek(entry.key);
+            assert_eq!(found, Some(entry.value.id), "pinned, after {op:?}");
         }
         told += settings.heard.take().len();
         let left = subject.counts().insertions as usize - subject.len();
@@ -640,6 +782,7 @@ fn roomy(settings: Settings) -> Settings {
             usize::MAX
         },
         by_weight: false,
+        resizes: false,
         ..settings
     }
 }

@@ -14,6 +14,7 @@ use super::shard::Watched;
 use crate::engine::Fresh;
 use crate::expiry::Standing;
 use crate::insertion::Inserted;
+use crate::terms::Terms;
 
 /// What is to become of a key, by one who has seen its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -254,11 +255,11 @@ where
             key,
             value,
             weight,
-            time_to_live: match time {
+            terms: Terms::from(match time {
                 Time::Usual => None,
                 Time::Own(lasts) => Some(lasts),
                 Time::Left => left,
-            },
+            }),
         };
         outcome = contents.engine.put(found, fresh, &mut gone);
         drop(contents);

@@ -85,7 +85,7 @@ where
             key: owned,
             value: count,
             weight: 1,
-            time_to_live: left,
+            terms: left.into(),
         };
         outcome = contents.engine.put(found, fresh, &mut gone);
         drop(contents);

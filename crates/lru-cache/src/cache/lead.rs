@@ -203,7 +203,7 @@ where
                 key,
                 value,
                 weight,
-                time_to_live,
+                terms: time_to_live.into(),
             };
             contents.watches.written(&fresh.key);
             outcome = Some(contents.engine.put(found, fresh, &mut gone));

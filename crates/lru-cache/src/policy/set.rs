@@ -177,6 +177,42 @@ impl<E, S> Set<E, S> {
         (other, gone)
     }
 
+    /// Takes in all entries of another set, from its last to its first, each as far up in the order as it was there. What
+    /// either set remembered is forgotten.
+    pub(crate) fn absorb(&mut self, other: &mut Self) {
+        let (mine, its) = (self.len(), other.len());
+        while other.len() > 0 {
+            let at = other.len() - 1;
+            let slot = other.block.slot(at);
+            self.block.tally_mut().in_window += u16::from(slot.note & MAIN == 0);
+            let entry = other.free(at);
+            self.block.push(slot, entry);
+        }
+        // From one end of either to the other, as a zip.
+        let columns = self.block.columns();
+        let orders = columns.orders.to_vec();
+        let rank = |at: usize| {
+            let (from, to) = if at < mine {
+                (0, mine)
+            } else {
+                (mine, mine + its)
+            };
+            let older = (from..to).filter(|&other| orders[other] < orders[at]);
+            ((2 * older.count() + 1) << 16) / (to - from)
+        };
+        let mut ranked: Vec<(usize, usize)> = (0..mine + its).map(|at| (rank(at), at)).collect();
+        ranked.sort_unstable();
+        for (n, (_, at)) in ranked.into_iter().enumerate() {
+            columns.orders[at] = n as u16 + 1;
+        }
+        if mine + its > 0 {
+            self.block.make_past(0);
+            let tally = self.block.tally_mut();
+            tally.now = (mine + its) as u16;
+            (tally.past, tally.cursor) = (Past::Nothing, 0);
+        }
+    }
+
     /// Sees to it that the set remembers those it does not hold in the way that its arm asks for.
     #[inline]
     fn remember_as(&mut self, rules: &Rules) {
@@ -342,6 +378,34 @@ mod tests {
                 assert_ne!(victim, kept);
                 set.free(victim);
                 set.check();
+            }
+        }
+    }
+
+    #[test]
+    fn a_set_that_takes_another_in_keeps_both_orders() {
+        for (mine, its) in [(20, 20), (30, 3), (0, 5), (5, 0), (0, 0)] {
+            let (mut set, mut other) = (Set::new(), Set::new());
+            for hash in 0..mine {
+                set.add(print(hash), hash, &rules(Arm::LRU));
+            }
+            for hash in 0..its {
+                other.add(print(100 + hash), 100 + hash, &rules(Arm::LRU));
+            }
+            set.absorb(&mut other);
+            set.check();
+            assert_eq!((set.len() as u32, other.len()), (mine + its, 0));
+            let mut by_order: Vec<usize> = (0..set.len()).collect();
+            by_order.sort_unstable_by_key(|&at| set.block.slot(at).order);
+            let hashes: Vec<u32> = by_order.iter().map(|&at| *set.entry(at)).collect();
+            let (first, second): (Vec<u32>, Vec<u32>) = hashes.iter().partition(|&&h| h < 100);
+            assert!(first.is_sorted() && second.is_sorted());
+            if mine == its && mine > 0 {
+                assert_eq!(
+                    hashes[..2].iter().filter(|&&h| h < 100).count(),
+                    1,
+                    "as a zip"
+                );
             }
         }
     }

@@ -92,6 +92,7 @@ impl Extras {
     }
 
     /// Takes note of a use, unless the entry is over. Not inlined: a look-up in a cache without any of this is short.
+    #[cfg(feature = "std")]
     #[inline(never)]
     pub(super) fn is_used_in_time(&mut self, at: usize, expiry: &Expiry) -> bool {
         let in_time = !expiry.is_over(self.life(at));

@@ -1,3 +1,4 @@
+use alloc::vec::Vec;
 #[cfg(feature = "std")]
 use core::time::Duration;
 
@@ -74,6 +75,7 @@ impl<K, V> Group<K, V> {
         Some(Got::Value(self.value(at)))
     }
 
+    #[cfg(any(feature = "std", test))]
     pub(super) fn mark(&self, at: usize) -> u16 {
         self.set.print(at).mark
     }
@@ -258,6 +260,20 @@ impl<K, V> Group<K, V> {
             set.set_side(theirs);
         }
         Group { set }
+    }
+
+    /// Takes in all entries of another group.
+    pub(super) fn absorb(&mut self, mut other: Self, now: Tick) {
+        let extras = (0..other.len()).rev().map(|at| other.extra(at));
+        let extras: Vec<Extra> = extras.collect();
+        let before = self.len();
+        self.set.absorb(&mut other.set);
+        for (n, extra) in extras.into_iter().enumerate() {
+            // Those that follow are not counted yet, though they are in the set already.
+            if let Some(extras) = self.extras_for(extra, now) {
+                extras.push(before + n + 1, extra, now);
+            }
+        }
     }
 
     #[inline]

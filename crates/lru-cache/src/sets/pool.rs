@@ -10,50 +10,81 @@ use purlin_core::sync::atomic::{AtomicUsize, Ordering};
 /// What the shards have and what is here add up to the capacity at every moment.
 #[derive(Clone)]
 pub(crate) struct Pool {
-    left: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    left: AtomicUsize,
     /// What a shard takes at once.
-    step: usize,
+    step: AtomicUsize,
     /// What a shard never gives back.
-    own: usize,
+    own: AtomicUsize,
 }
 
 impl Pool {
     /// The pool of a capacity that so many shards share.
     pub(crate) fn new(capacity: usize, n_shards: usize) -> Self {
-        let part = capacity / n_shards;
-        // The keys of a shard vary by the square root of their number: a quarter of 256 is four times that.
-        let own = part - part / 4;
+        let (own, step) = shares(capacity, n_shards);
         Pool {
-            left: Arc::new(AtomicUsize::new(capacity - n_shards * own)),
-            // All that is taken and not used is a thousandth.
-            step: (part / 1024).max(1),
-            own,
+            shared: Arc::new(Shared {
+                left: AtomicUsize::new(capacity - n_shards * own),
+                step: AtomicUsize::new(step),
+                own: AtomicUsize::new(own),
+            }),
+        }
+    }
+
+    /// Goes by another capacity from here on. What there is, is not changed by that.
+    pub(crate) fn plan(&self, capacity: usize, n_shards: usize) {
+        let (own, step) = shares(capacity, n_shards);
+        self.shared.own.store(own, Ordering::Relaxed);
+        self.shared.step.store(step, Ordering::Relaxed);
+    }
+
+    /// Has so much more.
+    pub(crate) fn add(&self, more: usize) {
+        self.shared.left.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// Has up to so much less. Returns how much.
+    pub(crate) fn take_up_to(&self, most: usize) -> usize {
+        let less = |left: usize| Some(left - left.min(most));
+        let left = &self.shared.left;
+        match left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+            Ok(before) | Err(before) => before.min(most),
         }
     }
 
     pub(crate) fn own(&self) -> usize {
-        self.own
+        self.shared.own.load(Ordering::Relaxed)
     }
 
     /// Whether there is nothing to take for now.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         // Relaxed as in `take`.
-        self.left.load(Ordering::Relaxed) == 0
+        self.shared.left.load(Ordering::Relaxed) == 0
     }
 
     /// Takes a step, or `least` if that is more, or what is left. The caller may use what this returns.
     #[inline]
     pub(crate) fn take(&self, least: usize) -> usize {
         // Relaxed: only the number counts, and what is kept in the room is under the lock of the shard that has it.
-        let mut left = self.left.load(Ordering::Relaxed);
+        let mut left = self.shared.left.load(Ordering::Relaxed);
         while left > 0 {
-            let taken = self.step.max(least).min(left);
+            let taken = self
+                .shared
+                .step
+                .load(Ordering::Relaxed)
+                .max(least)
+                .min(left);
             let rest = left - taken;
-            match self
-                .left
-                .compare_exchange_weak(left, rest, Ordering::Relaxed, Ordering::Relaxed)
-            {
+            match self.shared.left.compare_exchange_weak(
+                left,
+                rest,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return taken,
                 Err(now) => left = now,
             }
@@ -67,13 +98,22 @@ impl Pool {
     pub(crate) fn put(&self, unused: usize, limit: usize) -> usize {
         // Two steps stay, so that a shard where entries come and go leaves the pool alone.
         let spare = unused
-            .saturating_sub(2 * self.step)
-            .min(limit.saturating_sub(self.own));
+            .saturating_sub(2 * self.shared.step.load(Ordering::Relaxed))
+            .min(limit.saturating_sub(self.own()));
         if spare > 0 {
-            self.left.fetch_add(spare, Ordering::Relaxed);
+            self.shared.left.fetch_add(spare, Ordering::Relaxed);
         }
         spare
     }
+}
+
+/// What a shard never gives back, and what it takes at once, where so many share this capacity.
+fn shares(capacity: usize, n_shards: usize) -> (usize, usize) {
+    let part = capacity / n_shards;
+    // The keys of a shard vary by the square root of their number: a quarter of 256 is four times that.
+    let own = part - part / 4;
+    // All that is taken and not used is a thousandth.
+    (own, (part / 1024).max(1))
 }
 
 impl fmt::Debug for Pool {
@@ -90,7 +130,7 @@ mod tests {
     fn what_is_here_and_what_was_taken_add_up() {
         let pool = Pool::new(100_003, 8);
         let mut taken = [pool.own(); 8];
-        let left = || pool.left.load(Ordering::Relaxed);
+        let left = || pool.shared.left.load(Ordering::Relaxed);
         for n in 0..50_000 {
             taken[n % 8] += pool.take(1 + n % 3);
             if n % 7 == 0 {

@@ -59,7 +59,7 @@ fn put_hashed(
         key,
         value: !key,
         weight,
-        time_to_live: ttl.map(Duration::from_millis),
+        terms: ttl.map(Duration::from_millis).into(),
     };
     sets.put(found, fresh, &mut gone);
     gone
@@ -263,4 +263,34 @@ fn an_entry_that_died_among_many_others_is_found_within_a_few_calls() {
     assert_eq!(gone.iter().next().map(|eviction| eviction.key), Some(77));
     assert!(sets.sweep(usize::MAX, &mut gone));
     sets.check();
+}
+
+#[test]
+fn a_table_that_is_folded_keeps_its_entries_and_the_invariants() {
+    for policy in POLICIES {
+        let mut sets = sets(20_000, false, policy);
+        for key in 0..20_000 {
+            put(&mut sets, key, 1, (key % 2 == 0).then_some(60_000));
+        }
+        let mut gone = Evicted::none();
+        assert!(sets.cede(18_500, &mut gone));
+        sets.check();
+        let kept: Vec<u32> = sets.iter(Tick::ZERO).map(|(&key, _)| key).collect();
+        let before = sets.groups.len();
+        sets.plan(1_500);
+        sets.check();
+        assert!(sets.groups.len() < before / 4, "{}", sets.groups.len());
+        for key in kept {
+            let found = sets.find(spread(key), &key);
+            assert_eq!(sets.peek(found, Tick::ZERO), Some(&!key));
+        }
+        for key in 0..5_000 {
+            assert_eq!(put(&mut sets, 50_000 + key, 1, None).len(), 1);
+        }
+        sets.check();
+        let mut gone = Evicted::none();
+        sets.observe(Tick::ZERO.after(Duration::from_secs(61)), &mut gone);
+        assert!(sets.sweep(usize::MAX, &mut gone));
+        sets.check();
+    }
 }
