@@ -241,7 +241,7 @@ fn regress_c19_readers_beside_a_writer_see_whole_values() {
                     }
                 });
             }
-            for number in 1..=if cfg!(miri) { 20 } else { 200_000 } {
+            for number in 1..=if cfg!(miri) { 20 } else { 5_000 } {
                 cache.insert(0, [number, !number]);
                 *latest.lock().unwrap() = number;
             }

@@ -307,6 +307,7 @@ impl Model {
                 key: its,
                 value: own,
                 previous: its_previous,
+                ..
             } => {
                 assert!(!is_stored);
                 assert_eq!(((its, own), its_previous), ((key, value), previous));
