@@ -32,9 +32,7 @@ fn main() -> ExitCode {
     }
     let hash = PlacementHash::xxh3(7);
     let keys: Vec<u64> = (0..KEYS).map(|key| hash.of(&key)).collect();
-    let mut lines = vec![of("(noise of the keys)", &keys, |n| {
-        Some(Box::new(RangeReduce(n)))
-    })];
+    let mut lines = vec![of(chart::NOISE, &keys, |n| Some(Box::new(RangeReduce(n))))];
     for algorithm in Algorithm::ALL {
         lines.push(of(algorithm.name(), &keys, |n| placement(algorithm, n)));
         if algorithm == Algorithm::SlotTable {

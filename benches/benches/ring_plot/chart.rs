@@ -19,6 +19,18 @@ const COLOURS: [&str; 10] = [
     "#17becf", "#bcbd22",
 ];
 
+/// What the crate takes by default stands out, and the noise stands back.
+fn stroke(name: &str) -> &'static str {
+    match name {
+        "slot-table" => "stroke-width=\"3\"",
+        NOISE => "stroke-width=\"1.6\" stroke-dasharray=\"4 3\"",
+        _ => "stroke-width=\"1.6\"",
+    }
+}
+
+/// The line of a placement that is perfect but for the keys.
+pub(crate) const NOISE: &str = "(noise of the keys)";
+
 /// The plotting area of one chart.
 const WIDTH: f64 = 380.0;
 const HEIGHT: f64 = 300.0;
@@ -38,12 +50,12 @@ impl Axis {
 }
 
 const BALANCE: Axis = Axis {
-    title: "fullest node, to its share",
+    title: "The fullest node, to its share",
     marks: &[1.0, 1.1, 1.2, 1.3, 1.4, 1.5],
 };
 
 const MOVEMENT: Axis = Axis {
-    title: "moved, to what had to",
+    title: "Keys that moved, to those that had to",
     marks: &[0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0],
 };
 
@@ -60,9 +72,10 @@ impl Chart<'_> {
             put(
                 &mut svg,
                 format_args!(
-                    "<rect x=\"{x}\" y=\"{y}\" width=\"14\" height=\"4\" fill=\"{colour}\"/><text x=\"{}\" y=\"{}\">{}</text>",
-                    x + 19,
-                    y + 6,
+                    "<path d=\"M{x} {y}h18\" stroke=\"{colour}\" {}/><text x=\"{}\" y=\"{}\">{}</text>",
+                    stroke(line.name),
+                    x + 24,
+                    y + 4,
                     line.name
                 ),
             );
@@ -82,7 +95,7 @@ impl Chart<'_> {
         put(
             svg,
             format_args!(
-                "<text y=\"-12\" font-size=\"13\">{}, against the number of nodes</text>",
+                "<text y=\"-12\" font-size=\"13\">{}, by the number of nodes</text>",
                 axis.title
             ),
         );
@@ -101,12 +114,18 @@ impl Chart<'_> {
             put(
                 svg,
                 format_args!(
-                    "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{size}</text>",
+                    "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\" font-size=\"10\">{size}</text>",
                     HEIGHT + 16.0
                 ),
             );
         }
-        for (line, colour) in self.lines.iter().zip(COLOURS) {
+        // The bold line last, so that it lies on top of those that are as even.
+        let (bold, others): (Vec<_>, Vec<_>) = self
+            .lines
+            .iter()
+            .zip(COLOURS)
+            .partition(|(line, _)| line.name == "slot-table");
+        for (line, colour) in others.into_iter().chain(bold) {
             let drawn: Vec<String> = self
                 .sizes
                 .iter()
@@ -119,8 +138,9 @@ impl Chart<'_> {
                 put(
                     svg,
                     format_args!(
-                        "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.6\"/>",
-                        drawn.join(" ")
+                        "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" {}/>",
+                        drawn.join(" "),
+                        stroke(line.name)
                     ),
                 );
             }

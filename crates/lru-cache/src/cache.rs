@@ -9,12 +9,13 @@ mod lead;
 mod load;
 mod many;
 mod refresh;
+mod remove;
 mod room;
 mod shard;
+mod shard_count;
 mod store;
 mod watch;
 
-use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
@@ -31,15 +32,17 @@ pub use self::count::Integer;
 pub use self::iter::Iter;
 pub use self::refresh::{Due, Refresh, Served};
 use self::shard::{Locked, Shard};
+pub(crate) use self::shard_count::shard_count;
 use crate::builder::{Builder, Unlimited, Weigher};
 use crate::engine::{Engine, Fresh};
 use crate::expiry::Lifetimes;
 use crate::insertion::{Cause, Evicted, Eviction, Inserted, Outcome};
 use crate::listener::{Gone, Listener, Told};
-use crate::policy::Policy;
 use crate::policy::selector::Selector;
+use crate::policy::{Policy, mixed};
 use crate::sets::{Exchange, Pool};
 use crate::stats::Stats;
+use crate::tags::Tags;
 use crate::terms::Terms;
 
 /// A cache that threads and tasks share by reference, or in an `Arc`.
@@ -82,6 +85,7 @@ pub struct Cache<K, V, S = MapHasher, C = SystemClock> {
     adaptation: Option<Adaptation>,
     weigher: Option<Weigher<K, V>>,
     listener: Option<Listener<K, V>>,
+    tags: Tags,
     hasher: S,
     clock: C,
     /// Whether any entry can have a deadline; until then a look-up does not read the clock. Only ever set.
@@ -130,7 +134,13 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         let shard = |idx: usize| {
             let limit = share + usize::from(idx < left_over);
             let seed = parts.seed.wrapping_add(idx as u64);
-            let mut engine = Engine::new(parts.policy, limit, is_weighed, parts.lifetimes, seed);
+            let mut engine = Engine::new(
+                parts.policy,
+                limit,
+                is_weighed,
+                parts.lifetimes.clone(),
+                seed,
+            );
             if let Some(pool) = &pool {
                 engine.join(pool);
             }
@@ -147,6 +157,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
             hasher: parts.hasher,
             clock: parts.clock,
             timed: AtomicBool::new(parts.lifetimes.is_any()),
+            tags: parts.lifetimes.tags,
             patience: parts.patience,
         }
     }
@@ -249,10 +260,8 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     /// The shard that a key with this hash lives in.
     #[inline]
     fn shard(&self, hash: u64) -> &Shard<K, V> {
-        // Multiplied, so that a hasher that leaves the upper bits empty fills all shards; and from the middle, since
-        // the table in the shard goes by the lowest and the highest bits.
-        let spread = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let idx = (spread >> 48) as usize & (self.shards.len() - 1);
+        // From the middle, since the tables in the shard go by the lowest and the highest bits.
+        let idx = (mixed(hash) >> 16) as usize & (self.shards.len() - 1);
         &self.shards[idx]
     }
 }
@@ -305,101 +314,6 @@ where
         // without having read the clock sees it as of the latest time its shard has seen, no earlier than now.
         self.timed.store(true, Ordering::Relaxed);
         self.store(key, value, Some(time_to_live).into())
-    }
-
-    /// Takes a value out.
-    ///
-    /// When this returns, no load of the key that began before stores its value, and no call that starts later
-    /// gets one from such a load.
-    pub fn remove<Q>(&self, key: &Q) -> Option<V>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        let (_, value) = self.remove_entry(key)?;
-        Some(value)
-    }
-
-    /// Takes a value out with its key, as [`remove`](Cache::remove) does.
-    pub fn remove_entry<Q>(&self, key: &Q) -> Option<(K, V)>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        let hash = self.hasher.hash_one(key);
-        let now = self.now();
-        let mut gone = self.gone();
-        let mut contents = self.shard(hash).lock();
-        contents.engine.observe(now, &mut gone);
-        let found = contents.engine.find(hash, key);
-        contents.overtake(hash, key);
-        let taken = contents.engine.take(found, &mut gone);
-        drop(contents);
-        gone.tell_removed(taken.as_ref());
-        taken
-    }
-
-    /// Takes a value out if `judge` says so of it. `None` if there is none, or `judge` says no, or another value was stored
-    /// meanwhile: what is taken out is always what was judged. What is over and [kept](Builder::keep_stale) for who asks for
-    /// it is judged too, and leaves without being returned.
-    ///
-    /// `judge` runs without a lock, on a clone. Otherwise this is as [`remove`](Cache::remove), and a load that was under
-    /// way before gives its value to those who wait only.
-    ///
-    /// ```
-    /// use purlin_lru_cache::Cache;
-    ///
-    /// let versions = Cache::new(100);
-    /// versions.insert("beam".to_owned(), 4);
-    /// // A late message says that 3 is out of date. So it is, and 4 stays.
-    /// assert_eq!(versions.remove_if("beam", |&version| version <= 3), None);
-    /// assert_eq!(versions.remove_if("beam", |&version| version <= 4), Some(4));
-    /// ```
-    pub fn remove_if<Q>(&self, key: &Q, judge: impl FnOnce(&V) -> bool) -> Option<V>
-    where
-        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
-        V: Clone,
-    {
-        let hash = self.hasher.hash_one(key);
-        let now = self.now();
-        let owned = key.to_owned();
-        let shard = self.shard(hash);
-        let mut gone = self.gone();
-        let (value, mut watched) = {
-            let mut contents = shard.lock();
-            contents.engine.observe(now, &mut gone);
-            let found = contents.engine.find(hash, key);
-            let (value, _) = contents.engine.inspect(found)?;
-            let value = value.clone();
-            (value, shard.watch(contents, alloc::vec![owned]))
-        };
-        if !judge(&value) {
-            return None;
-        }
-        let mut contents = shard.lock();
-        let watch = watched.end(&mut contents);
-        let is_same = watch.as_ref().is_some_and(|watch| watch.is_untouched(0));
-        let found = contents.engine.find(hash, key).filter(|_| is_same);
-        contents.overtake(hash, key);
-        let taken = contents.engine.take(found, &mut gone);
-        // Before the watch and what is gone, whose keys' `Drop` is user code.
-        drop(contents);
-        gone.tell_removed(taken.as_ref());
-        taken.map(|(_, value)| value)
-    }
-
-    /// Drops entries whose time has come, shard by shard, with at most `budget` units of work under each lock: an
-    /// entry dropped, or a few of those looked at that could be over. Returns whether it got done, up to the last millisecond or so.
-    ///
-    /// Each call does a little of this on the side. It is for a cache that may lie unused for long.
-    pub fn sweep(&self, budget: usize) -> bool {
-        let now = self.now();
-        let mut done = true;
-        for shard in &self.shards {
-            let mut gone = self.gone();
-            let mut contents = shard.lock();
-            contents.engine.observe(now, &mut gone);
-            done &= contents.engine.sweep(budget, &mut gone);
-        }
-        done
     }
 
     #[inline]
@@ -588,40 +502,6 @@ where
     }
 }
 
-/// How many shards a cache with this limit has: as many as were asked for, or else some a hardware thread, as long
-/// as each gets `min_limit`.
-pub(crate) fn shard_count(
-    asked: Option<usize>,
-    policy: Policy,
-    limit: usize,
-    min_limit: usize,
-    max_default: usize,
-) -> usize {
-    let wanted = asked.unwrap_or_else(|| {
-        let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
-        let a_thread = match policy {
-            Policy::Lru => SHARDS_PER_THREAD_IN_ORDER,
-            _ => SHARDS_PER_THREAD,
-        };
-        let busy = threads.saturating_mul(a_thread);
-        busy.min(max_default).min(limit / min_limit)
-    });
-    // A shard without a part of the limit could store nothing.
-    let wanted = wanted.min(limit).clamp(1, MAX_SHARDS);
-    1 << wanted.ilog2()
-}
-
-/// Sets decide each for itself and shards lend each other room, so more shards cost some idle memory and nothing else:
-/// so many that two threads seldom meet, and seldom fetch the lock that the other has just had.
-const SHARDS_PER_THREAD: usize = 64;
-
-/// With `n` busy threads on random shards, one finds its shard taken with chance below `(n - 1) / 4n`, under a
-/// quarter. More shards make each one's order coarser.
-const SHARDS_PER_THREAD_IN_ORDER: usize = 4;
-
-/// Below the 16 bits of the hash that choose a shard; a shard takes 300 bytes or so when empty.
-const MAX_SHARDS: usize = 512;
-
 impl<K, V, S, C> fmt::Debug for Cache<K, V, S, C> {
     /// Takes no lock, so that it can be printed from anywhere.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -633,103 +513,4 @@ impl<K, V, S, C> fmt::Debug for Cache<K, V, S, C> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn small_caches_have_one_shard_and_none_has_a_shard_that_could_store_nothing() {
-        for limit in [0, 1, 2, 2047] {
-            assert_eq!(shard_count(None, Policy::Adaptive, limit, 1024, 512), 1);
-        }
-        assert_eq!(shard_count(Some(16), Policy::Lru, 10, 1024, 512), 8);
-        assert_eq!(shard_count(Some(16), Policy::Lru, 0, 1024, 512), 1);
-        assert_eq!(shard_count(Some(0), Policy::Lru, 10, 1024, 512), 1);
-        assert_eq!(
-            shard_count(Some(usize::MAX), Policy::Lru, usize::MAX, 1024, 512),
-            512
-        );
-        assert!(shard_count(None, Policy::Adaptive, usize::MAX, 1024, 8) <= 8);
-    }
-
-    #[test]
-    fn the_parts_of_the_limit_add_up_to_it() {
-        for limit in [8, 9, 15, 1_000, usize::MAX] {
-            for policy in [Policy::Lru, Policy::Adaptive] {
-                let cache = Cache::<u64, u64>::builder()
-                    .entry_limit(limit)
-                    .policy(policy);
-                let cache = cache.shards(8).build();
-                let limits = cache.shards.iter().map(|shard| shard.lock().engine.limit());
-                assert_eq!(cache.n_shards(), 8);
-                let floating = match policy {
-                    Policy::Lru => 0,
-                    // What each has for good leaves this for all.
-                    _ => limit - 8 * Pool::new(limit, 8).own(),
-                };
-                assert_eq!(limits.sum::<usize>() + floating, limit);
-            }
-        }
-    }
-
-    #[test]
-    fn a_large_cache_is_full_to_a_thousandth_before_it_evicts() {
-        for limit in [4_096, 20_000, 100_000] {
-            let cache: Cache<u64, u64> = Cache::new(limit);
-            let mut stored = 0;
-            while cache.insert(stored, stored).evicted.is_empty() {
-                stored += 1;
-            }
-            assert!(
-                stored as usize >= limit - limit / 1_000,
-                "{stored} of {limit}"
-            );
-            (0..stored).for_each(|key| drop(cache.insert(1_000_000 + key, key)));
-            assert!(cache.len() <= limit);
-            // What is given back can be had again, by whichever shard needs it.
-            cache.clear();
-            stored = 0;
-            while cache.insert(stored, stored).evicted.is_empty() {
-                stored += 1;
-            }
-            assert!(
-                stored as usize >= limit - limit / 1_000,
-                "{stored} of {limit}"
-            );
-        }
-    }
-
-    /// A hasher that leaves the upper bits empty.
-    #[derive(Default)]
-    struct Plain(u64);
-
-    impl core::hash::Hasher for Plain {
-        fn finish(&self) -> u64 {
-            self.0
-        }
-        fn write(&mut self, _: &[u8]) {
-            unreachable!("the keys are u64");
-        }
-        fn write_u64(&mut self, value: u64) {
-            self.0 = value;
-        }
-    }
-
-    #[test]
-    fn a_hasher_with_empty_upper_bits_still_fills_all_shards() {
-        let cache = Cache::builder()
-            .entry_limit(80_000)
-            .shards(8)
-            .hasher(core::hash::BuildHasherDefault::<Plain>::default())
-            .build();
-        for key in 0..8_000u64 {
-            cache.insert(key, ());
-        }
-        for shard in &cache.shards {
-            let len = shard.lock().engine.len();
-            assert!(
-                (800..1_200).contains(&len),
-                "a shard holds {len} of 8000 keys"
-            );
-        }
-    }
-}
+mod tests;

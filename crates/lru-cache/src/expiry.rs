@@ -4,6 +4,9 @@ use core::time::Duration;
 
 use purlin_core::{Rng, Tick};
 
+use crate::tags::{Label, Tags};
+use crate::terms::Terms;
+
 /// The time that entries live in: what it is now, how long they last, and when somebody has to look for the dead.
 ///
 /// An entry's own deadline decides whether it is over. Who looks for the dead may come late.
@@ -26,12 +29,14 @@ struct Rest {
 }
 
 /// How long entries live where they do not say so themselves.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Lifetimes {
     pub(crate) to_live: Option<Duration>,
     pub(crate) to_idle: Option<Duration>,
     /// The time to live ends earlier by up to this share of it. From 0 to 1.
     pub(crate) jitter: f64,
+    /// What was invalidated in the meantime.
+    pub(crate) tags: Tags,
     /// How long they are kept after that, for calls that take what is over.
     pub(crate) stale: Duration,
 }
@@ -60,6 +65,8 @@ pub(crate) struct Life {
     pub(crate) dies_at: Tick,
     /// The end of its time to idle, moved on by each use; `Tick::MAX` for never.
     pub(crate) idle_at: Tick,
+    /// It also ends when one of its tags is invalidated.
+    pub(crate) label: Label,
 }
 
 /// The dead are not looked for more often than this, about a millisecond: each look costs something, and what is over
@@ -91,7 +98,7 @@ impl Expiry {
     }
 
     pub(crate) fn lifetimes(&self) -> Lifetimes {
-        self.rest.lifetimes
+        self.rest.lifetimes.clone()
     }
 
     /// Whether it is time to look for the dead.
@@ -117,10 +124,10 @@ impl Expiry {
         self.look_at <= deadline.max(self.latest).after(TICK)
     }
 
-    /// A new life, from now on, for an entry with this time to live of its own, or none of its own.
+    /// A new life, from now on, for an entry on these terms.
     #[inline]
-    pub(crate) fn begin(&mut self, own_time_to_live: Option<Duration>) -> Life {
-        let lives = match (own_time_to_live, self.rest.lifetimes.to_live) {
+    pub(crate) fn begin(&mut self, terms: Terms) -> Life {
+        let lives = match (terms.lasts(), self.rest.lifetimes.to_live) {
             (None, Some(lasts)) if self.rest.lifetimes.jitter > 0.0 => Some(self.jittered(lasts)),
             (own, usual) => own.or(usual),
         };
@@ -128,6 +135,19 @@ impl Expiry {
         Life {
             dies_at,
             idle_at: self.idle_end().unwrap_or(Tick::MAX),
+            label: self.label(terms),
+        }
+    }
+
+    #[inline]
+    fn label(&self, terms: Terms) -> Label {
+        if terms.tags()[0] == 0 {
+            return Label::NONE;
+        }
+        let now = || self.rest.lifetimes.tags.latest();
+        Label {
+            since: terms.moment().unwrap_or_else(now).0,
+            slots: terms.tags(),
         }
     }
 
@@ -147,19 +167,27 @@ impl Expiry {
 
     #[inline]
     pub(crate) fn is_over(&self, life: Life) -> bool {
-        life.is_over_at(self.latest)
+        life.is_over_at(self.latest) || self.is_invalid(life)
+    }
+
+    /// Whether a life ended because one of its tags was invalidated.
+    #[inline]
+    pub(crate) fn is_invalid(&self, life: Life) -> bool {
+        !life.label.is_none() && self.rest.lifetimes.tags.has_overtaken(life.label)
     }
 
     /// Whether a life is over, and for so long that nobody may ask for its value any more.
     #[inline]
     pub(crate) fn is_spent(&self, life: Life) -> bool {
-        self.is_over(life) && self.leaves_at(life.deadline()) <= self.latest
+        let is_over = life.is_over_at(self.latest);
+        is_over && self.leaves_at(life.deadline()) <= self.latest || self.is_invalid(life)
     }
 
     /// Whether a life is spent at `now`, or already at the latest tick seen.
     #[cfg(feature = "std")]
     pub(crate) fn is_spent_at(&self, life: Life, now: Tick) -> bool {
-        self.is_over_at(life, now) && self.leaves_at(life.deadline()) <= self.latest.max(now)
+        let now = now.max(self.latest);
+        life.is_over_at(now) && self.leaves_at(life.deadline()) <= now || self.is_invalid(life)
     }
 
     /// Where in its life an entry is; nowhere if it is spent.
@@ -183,7 +211,7 @@ impl Expiry {
 
     /// Whether a life is over at `now`, or already at the latest tick seen.
     pub(crate) fn is_over_at(&self, life: Life, now: Tick) -> bool {
-        life.is_over_at(self.latest.max(now))
+        life.is_over_at(self.latest.max(now)) || self.is_invalid(life)
     }
 
     /// Has nothing to look for any more; time stays.
@@ -197,6 +225,7 @@ impl Life {
     pub(crate) const ENDLESS: Life = Life {
         dies_at: Tick::MAX,
         idle_at: Tick::MAX,
+        label: Label::NONE,
     };
 
     /// Whether it has a deadline.

@@ -73,6 +73,8 @@ pub enum Refusal {
     NoTime,
     /// Pinned entries take the room that it would need.
     Pinned,
+    /// One of its tags was invalidated since the moment of which it is.
+    Invalidated,
 }
 
 /// Entries that left the cache during a call, in the order in which they left. Most calls evict none or one, and
@@ -108,6 +110,8 @@ pub enum Cause {
     Removed,
     /// The cache was cleared.
     Cleared,
+    /// One of its tags was invalidated, and somebody met it.
+    Invalidated,
 }
 
 impl<K, V> Evicted<K, V> {

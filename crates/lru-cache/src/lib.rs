@@ -30,10 +30,12 @@
 //!    any instant. Capacity zero stores nothing.
 //! 2. **Freshness.** After an insert or a remove has returned, no call that starts later gets what was there before,
 //!    nor what was loaded before. A key is found by its `Eq`; two keys of one hash never get each other's value.
-//! 3. **Expiry.** A value whose time is over, by the clock the cache was given, is not returned. One that a call
+//! 3. **Expiry.** A value whose time is over, by the clock the cache was given, is not returned, but to the call that asks for such
+//!    a one, in a cache that keeps them. One that a call
 //!    found to be over does not come back when the clock steps back: time stands still then, for all keys of the
 //!    shard, until the clock has caught up. A time that does not fit the clock is forever.
-//! 4. **One load a key**, however many threads and tasks ask, also if the load panics or is dropped.
+//! 4. **One load a key**, however many threads and tasks ask, for one key or many, also while it is refreshed, and also if the load
+//!    panics or is dropped.
 //! 5. **No lock is held while user code runs**, but for the `Eq` of keys and the `Clone` of values, for which a call
 //!    back into a cache panics where it might have waited for ever. A panic in user code leaves the cache whole.
 //! 6. **Nobody is paused.** There is no thread and no queue of pending work, and the only pass over a shard's entries
@@ -42,7 +44,19 @@
 //!
 #![cfg_attr(
     feature = "std",
-    doc = "# Over something else\n\n\
+    doc = "# What there is\n\n\
+| | |\n|---|---|\n\
+| bounds, lifetimes, policy | [`Builder`], [`Policy`] |\n\
+| one key | [`get`](Cache::get), [`peek`](Cache::peek), [`insert`](Cache::insert), [`insert_for`](Cache::insert_for), \
+[`remove`](Cache::remove), [`remove_if`](Cache::remove_if) |\n\
+| loading | [`get_or_load`](Cache::get_or_load) and its `try_`, `_async` and `_for` forms |\n\
+| many keys | [`get_many`](Cache::get_many), [`get_or_load_many`](Cache::get_or_load_many) and its `try_` and `_async` forms |\n\
+| answers without a value | [`get_or_ask`](Cache::get_or_ask), [`Answer`], [`Negative`] |\n\
+| refreshing | [`get_refreshing`](Cache::get_refreshing), [`Due`], [`Refresh`] |\n\
+| changing what is there | [`compute`](Cache::compute), [`compute_async`](Cache::compute_async), [`update`](Cache::update), \
+[`incr`](Cache::incr), [`decr`](Cache::decr) |\n\
+| all of it | [`iter`](Cache::iter), [`retain`](Cache::retain), [`clear`](Cache::clear), [`stats`](Cache::stats) |\n\n\
+# Over something else\n\n\
 [`Tiered`] is a cache of this process over any other [`CacheStore`](purlin_core::CacheStore); [`Through`] and \
 [`WriteBehind`] stand in front of a table ([`Backing`]); [`Cluster`] spreads keys over nodes by a placement, with copies \
 and failover.\n"
@@ -83,6 +97,7 @@ mod reentry;
 mod regressions;
 mod sets;
 mod stats;
+mod tags;
 mod terms;
 #[cfg(feature = "std")]
 mod tiered;
@@ -102,6 +117,7 @@ pub use equivalent::Equivalent;
 pub use insertion::{Cause, Evicted, Eviction, Inserted, IntoEvicted, Outcome, Refusal};
 pub use policy::{ParsePolicyError, Policy};
 pub use stats::Stats;
+pub use tags::Moment;
 pub use terms::Terms;
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]

@@ -125,16 +125,25 @@ pub(crate) const SETS_MAX: usize = 1 << 16;
 #[inline]
 pub(crate) fn spot(hash: u64, n_sets: u32) -> Spot {
     debug_assert!(n_sets as usize <= SETS_MAX, "a position has 32 bits");
-    // Mixed apart from what chooses a shard, so that the keys of one shard still fill all of its sets.
-    let short = (hash ^ (hash >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32;
+    // Other bits than those that choose a shard, so that the keys of one shard fill all of its sets.
+    let short = mixed(hash) >> 32;
     let position = ((short * u64::from(n_sets)) >> 16) as u32;
     Spot {
         position,
         print: Print {
-            tag: short as u8,
+            // Zero is nobody's.
+            tag: (short as u8).max(1),
             mark: position as u16,
         },
     }
+}
+
+/// A hash of which all bits depend on all of the hasher's, so that one which leaves some empty fills all shards and sets.
+/// Multiplied to twice the width and folded, as in wyhash.
+#[inline]
+pub(crate) fn mixed(hash: u64) -> u64 {
+    let product = u128::from(hash) * 0x9e37_79b9_7f4a_7c15;
+    (product >> 64) as u64 ^ product as u64
 }
 
 impl Spot {

@@ -25,7 +25,7 @@ pub(crate) use lock::{Lock, LockGuard};
 /// What a set sees of a key's hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Print {
-    /// Compared in many slots at once.
+    /// Compared in many slots at once. Never zero.
     pub(crate) tag: u8,
     /// Compared where the tag agrees.
     pub(crate) mark: u16,
@@ -130,7 +130,7 @@ mod tests {
     fn slot(n: u32) -> Slot {
         Slot {
             print: Print {
-                tag: n as u8,
+                tag: (n as u8).max(1),
                 mark: (n >> 8) as u16,
             },
             note: (n >> 3) as u8,

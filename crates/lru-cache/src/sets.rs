@@ -430,7 +430,7 @@ impl<K, V> Sets<K, V> {
         gone: &mut Evicted<K, V>,
     ) -> Outcome<K, V> {
         let found = self.living(found, gone);
-        let life = self.expiry.begin(fresh.terms.lasts());
+        let life = self.expiry.begin(fresh.terms);
         if self.limit == 0 && !self.finds_room()
             || fresh.weight > self.limit
             || self.expiry.is_over(life)
@@ -440,7 +440,9 @@ impl<K, V> Sets<K, V> {
                 key: fresh.key,
                 value: fresh.value,
                 previous: found.map(|place| self.remove(place)),
-                why: if self.expiry.is_over(life) {
+                why: if self.expiry.is_invalid(life) {
+                    Refusal::Invalidated
+                } else if self.expiry.is_over(life) {
                     Refusal::NoTime
                 } else {
                     Refusal::TooHeavy
@@ -566,11 +568,14 @@ impl<K, V> Sets<K, V> {
         group.prefetch();
         let weight = fresh.weight;
         let entry = (fresh.key, fresh.value);
-        let extra = Extra { weight, life };
+        let cost = fresh.terms.cost_or_one();
+        let extra = Extra { weight, life, cost };
         let now = self.expiry.latest();
         let at = if self.has_room(weight) && self.groups[set].len() < GROUP_MAX {
             self.groups[set].add(spot.print, entry, extra, &self.rules, now)
-        } else if self.can_spare(set) || self.groups[set].len() >= GROUP_MAX {
+        } else if (self.can_spare(set) || self.groups[set].len() >= GROUP_MAX)
+            && !self.groups[set].is_uneven()
+        {
             let group = &mut self.groups[set];
             let rng = &mut self.rest.rng;
             let (at, left) = group.exchange(spot.print, entry, extra, &self.rules, rng, now);
@@ -593,7 +598,8 @@ impl<K, V> Sets<K, V> {
         gone: &mut Evicted<K, V>,
     ) -> (K, V) {
         let weight = fresh.weight;
-        let extra = Extra { weight, life };
+        let cost = fresh.terms.cost_or_one();
+        let extra = Extra { weight, life, cost };
         let (set, at) = (place.set as usize, place.at as usize);
         let group = &mut self.groups[set];
         group.hit(at, &self.rules, &self.expiry);
@@ -722,7 +728,10 @@ impl<K, V> Sets<K, V> {
 
     #[inline]
     fn report(&mut self, left: Left<K, V>, gone: &mut Evicted<K, V>) {
-        let cause = if self.expiry.is_over(left.extra.life) {
+        let cause = if self.expiry.is_invalid(left.extra.life) {
+            self.rest.counts.removals += 1;
+            Cause::Invalidated
+        } else if self.expiry.is_over(left.extra.life) {
             self.rest.counts.expirations += 1;
             Cause::Expired
         } else {

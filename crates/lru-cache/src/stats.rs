@@ -23,7 +23,8 @@ pub struct Stats {
     pub evictions: u64,
     /// Entries whose time had come.
     pub expirations: u64,
-    /// Entries removed by `remove`, `retain` and `clear`, or with a rejected insert of their key.
+    /// Entries removed by `remove`, `retain` and `clear`, or with a rejected insert of their key, and those met whose tag was
+    /// invalidated.
     pub removals: u64,
     /// Loads that gave a value.
     pub loads: u64,

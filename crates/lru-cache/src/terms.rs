@@ -1,4 +1,7 @@
+use core::hash::Hash;
 use core::time::Duration;
+
+use crate::tags::{self, Moment, Slots};
 
 /// On which terms an entry is stored, where they are others than the cache's.
 ///
@@ -17,6 +20,10 @@ use core::time::Duration;
 pub struct Terms {
     time_to_live: Option<Duration>,
     is_pinned: bool,
+    tags: Slots,
+    as_of: Option<Moment>,
+    /// Zero where it was not said.
+    cost: u32,
 }
 
 impl Terms {
@@ -25,6 +32,9 @@ impl Terms {
         Terms {
             time_to_live: None,
             is_pinned: false,
+            tags: [0; 4],
+            as_of: None,
+            cost: 0,
         }
     }
 
@@ -39,6 +49,46 @@ impl Terms {
     pub const fn pinned(mut self) -> Self {
         self.is_pinned = true;
         self
+    }
+
+    /// With a tag: once that is [invalidated](crate::unsync::Cache::invalidate_tag), the value is not returned any more.
+    ///
+    /// An entry can have several. From the fifth on it is told apart by no tag any more, and leaves with whatever tag is
+    /// invalidated.
+    pub fn tag(mut self, tag: &(impl Hash + ?Sized)) -> Self {
+        self.tags = tags::with_slot(self.tags, tags::slot_of(tag));
+        self
+    }
+
+    /// As of a [moment](crate::unsync::Cache::moment) before the value was read from where it comes. If one of its tags was
+    /// invalidated since, it is refused, for it may be older than what the tag was invalidated for. Without this call it is as
+    /// of when it is stored.
+    pub const fn as_of(mut self, moment: Moment) -> Self {
+        self.as_of = Some(moment);
+        self
+    }
+
+    /// What it costs to make the value anew, beside others: in microseconds, say. 1 without this call.
+    ///
+    /// When it is an entry's turn to leave its set and another has cost less, it pays as much as the least of the set, or an eighth of
+    /// what it has if that is more, and stays for another round; a use gives it all back. This is GreedyDual (Young, "The
+    /// k-server dual and loose competitiveness for paging", 1994) with the policy's order in place of its own, so that equal costs
+    /// change nothing. Under [`Policy::Lru`](crate::Policy::Lru), whose order is exact, it changes nothing either.
+    pub const fn cost(mut self, cost: u32) -> Self {
+        self.cost = cost;
+        self
+    }
+
+    pub(crate) const fn cost_or_one(self) -> u32 {
+        if self.cost == 0 { 1 } else { self.cost }
+    }
+
+    pub(crate) const fn tags(self) -> Slots {
+        self.tags
+    }
+
+    pub(crate) const fn moment(self) -> Option<Moment> {
+        self.as_of
     }
 
     pub(crate) const fn lasts(self) -> Option<Duration> {

@@ -20,6 +20,7 @@ use crate::insertion::{Cause, Inserted};
 use crate::listener::{Gone, Listener, Told};
 use crate::policy::selector::Selector;
 use crate::stats::Stats;
+use crate::tags::{self, Moment, Tags};
 use crate::terms::Terms;
 
 /// A cache with a hard bound by count or weight.
@@ -61,6 +62,7 @@ pub struct Cache<
     selector: Option<Box<Selector>>,
     weigher: Option<Weigher<K, V>>,
     listener: Option<Listener<K, V>>,
+    tags: Tags,
     hasher: S,
     clock: C,
     /// Whether any entry can have a deadline; until then the clock is not read.
@@ -98,6 +100,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
             hasher,
             clock,
             timed: lifetimes.is_any(),
+            tags: lifetimes.tags,
         }
     }
 
@@ -119,6 +122,21 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     /// What the weight never exceeds.
     pub fn capacity(&self) -> usize {
         self.engine.limit()
+    }
+
+    /// Invalidates all entries that were stored with a tag: none of them is returned any more. O(1), however many there are.
+    ///
+    /// They leave when somebody meets them, or as others do, and until then they take their room and are in `len`. Tags are told apart
+    /// by 12 bits of a hash, which bounds the memory for them: an invalidation takes one in 4096 other tags with it.
+    /// A value that was read before and is stored after is refused if its terms say [as of](crate::Terms::as_of) when it was read; a
+    /// load by `get_or_load` has no tags.
+    pub fn invalidate_tag(&mut self, tag: &(impl Hash + ?Sized)) {
+        self.tags.invalidate(tags::slot_of(tag));
+    }
+
+    /// The present moment in the order of invalidations, for [`Terms::as_of`].
+    pub fn moment(&self) -> Moment {
+        self.tags.latest()
     }
 
     /// The part of the weight that is pinned.

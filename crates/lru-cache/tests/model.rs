@@ -35,6 +35,8 @@ enum Op {
     Pin(u8),
     Unpin(u8),
     SetCapacity(usize),
+    InsertTagged(u8, usize, u8),
+    Invalidate(u8),
     Remove(u8),
     /// Keeps the keys that leave this remainder when divided by 3.
     Retain(u8),
@@ -52,10 +54,12 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => key.clone().prop_map(Op::Peek),
         8 => (key.clone(), weight.clone()).prop_map(|(key, weight)| Op::Insert(key, weight)),
         4 => (key.clone(), weight.clone(), steps).prop_map(|(key, weight, steps)| Op::InsertFor(key, weight, steps)),
-        2 => (key.clone(), weight).prop_map(|(key, weight)| Op::InsertPinned(key, weight)),
+        2 => (key.clone(), weight.clone()).prop_map(|(key, weight)| Op::InsertPinned(key, weight)),
         1 => key.clone().prop_map(Op::Pin),
         2 => key.clone().prop_map(Op::Unpin),
         1 => capacity().prop_map(Op::SetCapacity),
+        2 => (key.clone(), weight.clone(), 0u8..3).prop_map(|(key, weight, tag)| Op::InsertTagged(key, weight, tag)),
+        1 => (0u8..3).prop_map(Op::Invalidate),
         3 => key.prop_map(Op::Remove),
         1 => (0u8..3).prop_map(Op::Retain),
         1 => Just(Op::Clear),
@@ -153,6 +157,7 @@ struct Entry {
     dies_at: u64,
     idle_at: u64,
     is_pinned: bool,
+    tag: Option<u8>,
 }
 
 /// What the cache should be.
@@ -324,6 +329,7 @@ impl Naive {
                 dies_at,
                 idle_at,
                 is_pinned,
+                tag: None,
             });
             self.counts.insertions += 1;
         } else {
@@ -373,6 +379,8 @@ trait Subject {
     fn insert(&mut self, key: u8, value: Value) -> Inserted<u8, Value>;
     fn insert_for(&mut self, key: u8, value: Value, lasts: Duration) -> Inserted<u8, Value>;
     fn insert_pinned(&mut self, key: u8, value: Value) -> Inserted<u8, Value>;
+    fn insert_tagged(&mut self, key: u8, value: Value, tag: u8) -> Inserted<u8, Value>;
+    fn invalidate(&mut self, tag: u8);
     fn pin(&mut self, key: u8, is_pinned: bool) -> bool;
     fn set_capacity(&mut self, capacity: usize) -> usize;
     fn held(&self) -> usize;
@@ -412,6 +420,12 @@ macro_rules! subject {
             }
             fn insert_pinned(&mut self, key: u8, value: Value) -> Inserted<u8, Value> {
                 <$cache>::insert_on(self, key, value, Terms::new().pinned())
+            }
+            fn insert_tagged(&mut self, key: u8, value: Value, tag: u8) -> Inserted<u8, Value> {
+                <$cache>::insert_on(self, key, value, Terms::new().tag("all").tag(&tag))
+            }
+            fn invalidate(&mut self, tag: u8) {
+                self.invalidate_tag(&tag);
             }
             fn pin(&mut self, key: u8, is_pinned: bool) -> bool {
                 if is_pinned {
@@ -561,6 +575,12 @@ impl<T: Subject> Subject for Unordered<T> {
     fn insert_pinned(&mut self, key: u8, value: Value) -> Inserted<u8, Value> {
         self.0.insert_pinned(key, value)
     }
+    fn insert_tagged(&mut self, key: u8, value: Value, tag: u8) -> Inserted<u8, Value> {
+        self.0.insert_tagged(key, value, tag)
+    }
+    fn invalidate(&mut self, tag: u8) {
+        self.0.invalidate(tag);
+    }
     fn pin(&mut self, key: u8, is_pinned: bool) -> bool {
         self.0.pin(key, is_pinned)
     }
@@ -626,6 +646,14 @@ fn agree(mut subject: impl Subject, clock: &HandClock, settings: Settings, ops: 
                 let expected = naive.insert(key, value, None, true);
                 assert_eq!(done(subject.insert_pinned(key, value)), expected, "{op:?}");
             }
+            Op::InsertTagged(key, weight, tag) => {
+                let value = Value { id, weight };
+                let expected = naive.insert(key, value, None, false);
+                let inserted = subject.insert_tagged(key, value, tag);
+                assert_eq!(done(inserted), expected, "{op:?}");
+            }
+            // What is invalid stays until somebody meets it, so what there is cannot be said; see below.
+            Op::Invalidate(_) => {}
             Op::Pin(key) => assert_eq!(subject.pin(key, true), naive.pin(key, true), "{op:?}"),
             Op::Unpin(key) => assert_eq!(subject.pin(key, false), naive.pin(key, false), "{op:?}"),
             Op::SetCapacity(_) if !naive.settings.resizes => {}
@@ -714,6 +742,21 @@ fn never_lie(mut subject: impl Subject, clock: &HandClock, settings: &Settings, 
                 unbounded.insert(key, value(weight), None, true);
                 if !subject.insert_pinned(key, value(weight)).is_stored() {
                     unbounded.take(key);
+                }
+            }
+            Op::InsertTagged(key, weight, tag) => {
+                unbounded.insert(key, value(weight), None, false);
+                if !subject.insert_tagged(key, value(weight), tag).is_stored() {
+                    unbounded.take(key);
+                } else if let Some(entry) = unbounded.entries.front_mut() {
+                    entry.tag = Some(tag);
+                }
+            }
+            Op::Invalidate(tag) => {
+                subject.invalidate(tag);
+                unbounded.entries.retain(|entry| entry.tag != Some(tag));
+                for (key, id) in subject.contents() {
+                    assert_eq!(unbounded.peek(key), Some(id), "{op:?}");
                 }
             }
             Op::Pin(key) => {

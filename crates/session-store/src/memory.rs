@@ -2,7 +2,9 @@
 
 mod builder;
 mod shard;
+mod slot;
 mod stats;
+mod table;
 mod usage;
 mod users;
 
@@ -14,7 +16,8 @@ use purlin_core::sync::atomic::{AtomicUsize, Ordering};
 use purlin_core::sync::{Mutex, MutexGuard};
 use purlin_core::{Clock, SystemClock, Tick};
 
-use self::shard::{Counts, Shard, State};
+use self::shard::{Counts, Shard};
+use self::slot::State;
 use self::usage::{NoRoom, Usage};
 use self::users::{Full, Users};
 use crate::error::{ErrorKind, StoreError};

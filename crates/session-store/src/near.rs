@@ -204,13 +204,11 @@ impl<C> NearBuilder<C> {
 impl<C: Clock + Clone> NearBuilder<C> {
     /// Keeps sessions of this store close.
     pub fn build<S>(self, store: S) -> Near<S, C> {
-        let longest = self.rules.max_age.unwrap_or_default();
         let cache = Cache::builder()
             .weight_limit(self.max_bytes, |_: &SessionKey, kept: &Kept| {
                 kept.entry.payload.len() + KEPT_BYTES
             })
-            // So that memory is given back. What may be answered is decided at each load.
-            .time_to_live(self.rules.max_stale.max(longest))
+            // What may be answered is decided at each load. A time to live would be a second look at the clock there.
             .clock(self.clock.clone())
             .build();
         Near {

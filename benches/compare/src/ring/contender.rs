@@ -79,8 +79,11 @@ pub(crate) trait Passes {
     /// Looks texts up, hashing included.
     fn text(&self, keys: &Keys, ops: usize) -> Duration;
 
-    /// Looks three copies of numbers up.
+    /// Looks three copies of numbers up, one after the other; the processor may overlap them.
     fn copies(&self, keys: &Keys, ops: usize) -> Option<Duration>;
+
+    /// Looks three copies up of numbers each of which is known only when all copies of the one before are.
+    fn dependent_copies(&self, keys: &Keys, ops: usize) -> Option<Duration>;
 
     /// How many times a thousand lookups of each kind allocate.
     fn allocations(&self, keys: &Keys) -> usize;
@@ -119,6 +122,15 @@ impl<C: Contender> Passes for Built<C> {
             // Written, and not read here: reading two numbers as one would wait for both.
             black_box(&copies);
             sum.wrapping_add(found as u32)
+        }))
+    }
+
+    fn dependent_copies(&self, keys: &Keys, ops: usize) -> Option<Duration> {
+        self.0.copies(0, &mut [NodeId(0); 3])?;
+        let mut copies = [NodeId(0); 3];
+        Some(time(&keys.numbers, ops, |last, key| {
+            self.0.copies(key ^ u64::from(last), &mut copies);
+            (copies[0].0 ^ copies[1].0 ^ copies[2].0) as u32
         }))
     }
 

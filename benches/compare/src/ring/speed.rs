@@ -11,6 +11,7 @@ pub(crate) struct Speed {
     pub(crate) dependent: f64,
     pub(crate) text: f64,
     pub(crate) copies: Option<f64>,
+    pub(crate) dependent_copies: Option<f64>,
 }
 
 /// A pass of a slow contender stops at about this long.
@@ -36,7 +37,8 @@ pub(crate) fn speeds(
             ready: f64::INFINITY,
             dependent: f64::INFINITY,
             text: f64::INFINITY,
-            copies: None
+            copies: None,
+            dependent_copies: None,
         };
         contenders.len()
     ];
@@ -48,11 +50,14 @@ pub(crate) fn speeds(
             let dependent = each(contender.dependent(keys, ops));
             let text = each(contender.text(keys, ops));
             let copies = contender.copies(keys, ops).map(each);
+            let dependent_copies = contender.dependent_copies(keys, ops).map(each);
             if round > 0 {
                 best.ready = best.ready.min(ready);
                 best.dependent = best.dependent.min(dependent);
                 best.text = best.text.min(text);
-                best.copies = copies.map(|ns| best.copies.map_or(ns, |best| best.min(ns)));
+                let least = |ns: f64, best: Option<f64>| best.map_or(ns, |best| best.min(ns));
+                best.copies = copies.map(|ns| least(ns, best.copies));
+                best.dependent_copies = dependent_copies.map(|ns| least(ns, best.dependent_copies));
             }
         }
     }

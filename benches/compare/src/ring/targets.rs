@@ -4,9 +4,11 @@ use super::Row;
 use super::contender::fleet;
 use super::ours::exact_peak;
 
-/// Prints a line for each target.
+/// Prints a table with a line for each target.
 pub(crate) fn print(results: &[(u32, Vec<Row>)]) {
     println!("\n### Targets\n");
+    println!("| nodes | what | found | target | kind | verdict |");
+    println!("| ---: | --- | ---: | ---: | --- | --- |");
     for (n, rows) in results {
         let row = |start: &str| rows.iter().find(|row| row.name.starts_with(start));
         let (Some(floor), Some(table), Some(ring), Some(pingora), Some(hashring)) = (
@@ -78,22 +80,18 @@ pub(crate) fn print(results: &[(u32, Vec<Row>)]) {
             ("slot table", Some(table)),
             ("slot table, listed", listed),
         ] {
-            if let Some((row, copies)) = row.and_then(|row| Some((row, row.speed.copies?))) {
-                line(
-                    n,
-                    &format!("{name}: 3 copies to one lookup"),
-                    copies / row.speed.ready,
-                    Limit::AtMost(3.0),
-                    small,
-                );
+            let Some(speed) = row.map(|row| &row.speed) else {
+                continue;
+            };
+            for (kind, copies, one, must) in [
+                ("ready", speed.copies, speed.ready, small),
+                ("dependent", speed.dependent_copies, speed.dependent, small),
+            ] {
+                let Some(copies) = copies else { continue };
+                let what = format!("{name}, {kind}: 3 copies to one lookup");
+                line(n, &what, copies / one, Limit::AtMost(3.0), must);
                 if name == "slot table, listed" {
-                    line(
-                        n,
-                        "slot table, listed: 3 copies to one lookup",
-                        copies / row.speed.ready,
-                        Limit::AtMost(1.5),
-                        false,
-                    );
+                    line(n, &what, copies / one, Limit::AtMost(1.5), false);
                 }
             }
         }
@@ -185,7 +183,7 @@ fn line(n: u32, what: &str, found: f64, limit: Limit, must: bool) {
         Limit::AtLeast(limit) => (found >= limit, format!(">= {limit:.4}")),
         Limit::AtMost(limit) => (found <= limit + 1e-9, format!("<= {limit:.4}")),
     };
-    let verdict = if met { "met" } else { "MISSED" };
+    let verdict = if met { "met" } else { "**missed**" };
     let kind = if must { "must" } else { "reach" };
-    println!("- {n} nodes: {what}: {found:.4}, {limit} ({kind}): {verdict}");
+    println!("| {n} | {what} | {found:.4} | {limit} | {kind} | {verdict} |");
 }

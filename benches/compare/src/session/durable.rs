@@ -18,6 +18,7 @@ use redb::{Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::document::json_len;
 use super::rounds::median;
+use super::targets::Targets;
 use crate::table::Table;
 
 /// Rows in each engine.
@@ -33,7 +34,11 @@ trait Durable {
     fn reads(&mut self, ops: usize) -> Result<Duration, Box<dyn Error>>;
 }
 
-pub(super) fn print(rounds: usize, ops: usize) -> Result<(), Box<dyn Error>> {
+pub(super) fn print(
+    rounds: usize,
+    ops: usize,
+    targets: &mut Targets,
+) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let keys: Vec<SessionKey> = (0..ROWS)
         .map(|_| Ok(SessionId::random()?.key()))
@@ -72,6 +77,11 @@ pub(super) fn print(rounds: usize, ops: usize) -> Result<(), Box<dyn Error>> {
         .into_iter()
         .map(|(commits, reads)| (median(commits), median(reads)))
         .collect();
+    targets.at_least(
+        "embedded: commits of 64, beside the engine's groups",
+        0.8,
+        medians[1].0 / medians[0].0,
+    );
     let mut table = Table::new(["engine", "durable commits", "reads"]);
     for ((name, _), (commits, reads)) in contenders.iter().zip(&medians) {
         let reads = if reads.is_finite() {

@@ -123,13 +123,13 @@ pub(super) fn memory() -> Arc<Sessions<Arc<MemoryStore>>> {
     Arc::new(Sessions::new(memory_store(), Policy::default()))
 }
 
-/// The memory store by itself, asked by key: what is left when the session around it costs nothing.
-pub(super) struct BareStore {
-    store: Arc<MemoryStore>,
+/// A store by itself, asked by key: what is left when the session around it costs nothing.
+pub(super) struct BareStore<S = Arc<MemoryStore>> {
+    store: S,
     payload: Bytes,
 }
 
-impl BareStore {
+impl<S: SessionStore> BareStore<S> {
     fn record(&self) -> Record {
         let lifetime = Lifetime::new(
             Duration::from_secs(30 * 60),
@@ -146,9 +146,9 @@ impl BareStore {
     }
 }
 
-impl Contender for BareStore {
+impl<S: SessionStore + Clone + 'static> Contender for BareStore<S> {
     const NAME: &'static str = "purlin, memory, the store by key";
-    type Shared = Arc<MemoryStore>;
+    type Shared = S;
     type Session = (SessionKey, Version);
 
     async fn connect(store: Self::Shared) -> Self {

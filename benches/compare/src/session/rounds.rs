@@ -177,14 +177,17 @@ async fn request_loop<C: Contender>(
     sessions
 }
 
+/// Medians beside the first contender's, in the order of [`Work::ALL`].
+pub(super) type Ratios = Vec<f64>;
+
 /// Runs every contender once a round with each kind of work, and prints the medians in thousands a second, with
-/// their ratio to the first contender's. Then all are stopped.
+/// their ratio to the first contender's, which are also returned. Then all are stopped.
 pub(super) fn print(
     title: &str,
     contenders: Vec<Running>,
     rounds: usize,
     ops: usize,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<Vec<Ratios>, Box<dyn Error>> {
     let mut rates = vec![vec![Vec::new(); Work::ALL.len()]; contenders.len()];
     // The first round warms up and is not counted.
     for round in 0..=rounds {
@@ -215,7 +218,13 @@ pub(super) fn print(
         "{title}: thousands a second, and the ratio to the first row"
     ));
     contenders.into_iter().for_each(Running::stop);
-    Ok(())
+    let beside_first = |own: &Vec<f64>| {
+        own.iter()
+            .zip(&medians[0])
+            .map(|(own, first)| own / first)
+            .collect()
+    };
+    Ok(medians.iter().map(beside_first).collect())
 }
 
 pub(super) fn median(mut rates: Vec<f64>) -> f64 {

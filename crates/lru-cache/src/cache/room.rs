@@ -6,6 +6,7 @@ use purlin_core::sync::atomic::Ordering;
 
 use super::Cache;
 use crate::insertion::Inserted;
+use crate::tags::{self, Moment};
 use crate::terms::Terms;
 
 /// # Room
@@ -40,6 +41,34 @@ impl<K, V, S, C> Cache<K, V, S, C> {
             adaptation.resize(capacity);
         }
         capacity
+    }
+
+    /// Invalidates all entries that were stored with a tag: none of them is returned any more. O(1), however many there are.
+    ///
+    /// They leave when somebody meets them, or as others do, and until then they take their room and are in `len`. Tags are told apart
+    /// by 12 bits of a hash, which bounds the memory for them: an invalidation takes one in 4096 other tags with it.
+    /// A value that was read before and is stored after is refused if its terms say [as of](crate::Terms::as_of) when it was read; a
+    /// load by `get_or_load` has no tags.
+    ///
+    /// ```
+    /// use purlin_lru_cache::{Cache, Terms};
+    ///
+    /// let cache = Cache::new(100);
+    /// let moment = cache.moment();
+    /// // Read from the database, and then:
+    /// cache.insert_on("page 1", "beams", Terms::new().tag("beams").tag("prices").as_of(moment));
+    /// cache.insert_on("page 2", "bolts", Terms::new().tag("bolts"));
+    ///
+    /// cache.invalidate_tag("beams");
+    /// assert_eq!((cache.get("page 1"), cache.get("page 2")), (None, Some("bolts")));
+    /// ```
+    pub fn invalidate_tag(&self, tag: &(impl Hash + ?Sized)) {
+        self.tags.invalidate(tags::slot_of(tag));
+    }
+
+    /// The present moment in the order of invalidations, for [`Terms::as_of`].
+    pub fn moment(&self) -> Moment {
+        self.tags.latest()
     }
 
     /// The part of the weight that is pinned.

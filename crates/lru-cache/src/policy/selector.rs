@@ -112,6 +112,10 @@ impl Selector {
 
     /// Takes note of a request for a sampled key. True if the arm may have changed.
     pub(crate) fn note(&mut self, hash: u64, hit: bool) -> bool {
+        // One request in hundreds comes here, so the shadows are far from the processor; it fetches them all at once.
+        for trial in &self.trials {
+            trial.shadow.prefetch(hash);
+        }
         let hits = self
             .trials
             .each_mut()

@@ -32,6 +32,15 @@ impl Shadow {
         }
     }
 
+    /// Tells the processor that a hash will be asked for.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        let n_sets = self.sets.len();
+        if let Some(set) = self.sets.get(spot(hash, n_sets as u32).set(0)) {
+            set.prefetch();
+        }
+    }
+
     /// A request, and then an insertion if it misses. Returns whether it hit.
     pub(super) fn request(&mut self, hash: u64) -> bool {
         if self.capacity == 0 {

@@ -9,6 +9,8 @@ mod spin {
     #![allow(unsafe_code, reason = "a lock, which no safe code can make")]
 
     use core::fmt;
+    #[cfg(not(purlin_loom))]
+    use core::hint;
     use core::marker::PhantomData;
     use core::ops::{Deref, DerefMut};
 
@@ -19,8 +21,6 @@ mod spin {
 
     #[cfg(not(purlin_loom))]
     use self::plain::UnsafeCell;
-    #[cfg(not(purlin_loom))]
-    use core::hint;
 
     /// The core library's cell, with the methods that loom's has.
     #[cfg(not(purlin_loom))]
@@ -58,8 +58,9 @@ mod spin {
     // SAFETY: the lock gives one thread at a time access, so sharing it hands the value from thread to thread.
     unsafe impl<T: Send> Sync for Lock<T> {}
 
-    /// Attempts in a row, with pauses that double, before the thread lets others run.
-    const PATIENCE: u32 = if cfg!(purlin_loom) { 0 } else { 6 };
+    /// Attempts in a row, after pauses that double, before the thread lets others run: about a microsecond, which is many
+    /// times what the lock is held for.
+    const PATIENCE: u32 = if cfg!(purlin_loom) { 1 } else { 7 };
 
     impl<T> Lock<T> {
         pub(crate) fn new(value: T) -> Self {
@@ -71,14 +72,7 @@ mod spin {
 
         #[inline]
         pub(crate) fn lock(&self) -> LockGuard<'_, T> {
-            // Acquire: what the thread before did under the lock is seen.
-            let taken = self.is_taken.compare_exchange_weak(
-                false,
-                true,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            );
-            if taken.is_err() {
+            if !self.is_taken_now() {
                 self.wait();
             }
             LockGuard {
@@ -89,28 +83,28 @@ mod spin {
 
         #[cold]
         fn wait(&self) {
-            let mut attempts = 0;
             loop {
-                while self.is_taken.load(Ordering::Relaxed) {
-                    if attempts < PATIENCE {
-                        for _ in 0..1 << attempts {
-                            hint::spin_loop();
-                        }
-                        attempts += 1;
-                    } else {
-                        thread::yield_now();
+                // If who has it is running, it will be free in a moment, and others may be as quick to take it.
+                for attempt in 0..PATIENCE {
+                    for _ in 0..1 << attempt {
+                        hint::spin_loop();
+                    }
+                    if !self.is_taken.load(Ordering::Relaxed) && self.is_taken_now() {
+                        return;
                     }
                 }
-                let taken = self.is_taken.compare_exchange_weak(
-                    false,
-                    true,
-                    Ordering::Acquire,
-                    Ordering::Relaxed,
-                );
-                if taken.is_ok() {
-                    return;
-                }
+                // If not, this processor may be the one it waits for.
+                thread::yield_now();
             }
+        }
+
+        /// Takes it, unless it is taken already. May fail for no reason.
+        #[inline]
+        fn is_taken_now(&self) -> bool {
+            // Acquire: what the thread before did under the lock is seen.
+            self.is_taken
+                .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
         }
     }
 

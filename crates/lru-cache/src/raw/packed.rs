@@ -22,6 +22,7 @@ use super::{Columns, Print, Slot, Tally, grown};
 /// 2. `len <= cap`, and `cap` is zero or even and at least four.
 /// 3. The first `len` entries are initialised, all of the columns between the entries and the side, and the side if
 ///    there is one.
+/// 4. Tags are zero from `len` on, and before it none is.
 #[repr(C, align(64))]
 pub(crate) struct Block<E, S = ()> {
     start: NonNull<u8>,
@@ -145,9 +146,7 @@ impl<E, S> Block<E, S> {
             )
         };
         let high = u64::from(high >> (3 * LANES - NEAR)) << (2 * LANES);
-        let all = u64::from(low) | u64::from(middle) << LANES | high;
-        // Behind the last slot are tags of those who left.
-        all & !(u64::MAX << self.len().min(NEAR))
+        u64::from(low) | u64::from(middle) << LANES | high
     }
 
     #[inline(never)]
@@ -165,6 +164,7 @@ impl<E, S> Block<E, S> {
             while agree != 0 {
                 let at = from + agree.trailing_zeros() as usize;
                 if at >= self.len() {
+                    // The bytes after the tags are of another column.
                     return None;
                 }
                 if (!asks_mark || self.marks()[at] == print.mark) && is_it(self.entry(at)) {
@@ -299,6 +299,7 @@ impl<E, S> Block<E, S> {
 
     /// Adds a slot at the end.
     pub(crate) fn push(&mut self, slot: Slot, entry: E) {
+        debug_assert_ne!(slot.print.tag, 0);
         if self.len == self.cap {
             self.resize(grown(self.cap.into()), self.past.into(), self.has_side);
         }
@@ -332,6 +333,7 @@ impl<E, S> Block<E, S> {
             let entry = self.entries().add(at).read();
             ptr::copy(self.entries().add(last), self.entries().add(at), 1);
             self.write(at, moved);
+            self.write_tag(last, 0);
             self.len = last as u16;
             entry
         }
@@ -345,10 +347,7 @@ impl<E, S> Block<E, S> {
         let offsets = self.offsets();
         // SAFETY: within each column, by the contract of this function; aligned as in `marks`.
         unsafe {
-            match self.tags.get_mut(at) {
-                Some(tag) => *tag = slot.print.tag,
-                None => *self.at(offsets.far_tags + at - NEAR) = slot.print.tag,
-            }
+            self.write_tag(at, slot.print.tag);
             self.at(offsets.notes).add(at).write(slot.note);
             self.at(offsets.marks)
                 .cast::<u16>()
@@ -358,6 +357,18 @@ impl<E, S> Block<E, S> {
                 .cast::<u16>()
                 .add(at)
                 .write(slot.order);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `at < cap`.
+    #[inline]
+    unsafe fn write_tag(&mut self, at: usize, tag: u8) {
+        match self.tags.get_mut(at) {
+            Some(near) => *near = tag,
+            // SAFETY: there is a far tag for it, by the contract of this function.
+            None => unsafe { *self.at(self.offsets().far_tags + at - NEAR) = tag },
         }
     }
 

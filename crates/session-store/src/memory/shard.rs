@@ -1,22 +1,19 @@
 //! One part of the table, with the deadlines of what is in it.
 
-use core::mem::{replace, size_of};
+use core::mem::replace;
 use core::time::Duration;
-use std::collections::HashMap;
 
-use bytes::Bytes;
-use purlin_core::{MapHasher, Rng, Tick};
+use purlin_core::{Rng, Tick};
 use purlin_timer_wheel::{TimerId, Wheel};
 
 use super::Books;
-use super::usage::ENTRY_BYTES;
-use super::users::OWNED_BYTES;
+use super::slot::{Slot, State, Superseded};
+use super::table::{Digest, Table};
 use crate::id::SessionKey;
-use crate::store::{Entry, Lifetime, Slide, Swept, Version};
-use crate::user::UserKey;
+use crate::store::Swept;
 
 pub(super) struct Shard {
-    table: HashMap<SessionKey, Slot, MapHasher>,
+    table: Table,
     /// One timer a slot, in seconds. It may be earlier than the slot's next change, since using a session
     /// does not move it; it is set again when it fires. It is later by less than a second.
     wheel: Wheel<Timer>,
@@ -29,9 +26,9 @@ pub(super) struct Shard {
     pub(super) counts: Counts,
 }
 
-/// A slot's timer.
-struct Timer {
-    key: SessionKey,
+/// A slot's timer. It has no room for the whole key.
+pub(super) struct Timer {
+    digest: Digest,
     /// Where it is among the strangers.
     stranger: u32,
 }
@@ -40,47 +37,12 @@ impl Timer {
     /// It is not among the strangers.
     const NO_STRANGER: u32 = u32::MAX;
 
-    fn of_no_stranger(key: SessionKey) -> Self {
+    fn of_no_stranger(key: &SessionKey) -> Self {
         Timer {
-            key,
+            digest: Digest::of(key),
             stranger: Timer::NO_STRANGER,
         }
     }
-}
-
-/// What is known of a key.
-pub(super) struct Slot {
-    pub(super) state: State,
-    /// The slot is as good as empty from this tick on: a live session's idle deadline, and otherwise the end
-    /// of the time that its key is remembered.
-    pub(super) until: Tick,
-    timer: TimerId,
-}
-
-pub(super) enum State {
-    Live {
-        payload: Bytes,
-        version: Version,
-        /// Not before the slot's `until`.
-        absolute: Tick,
-        /// Whose it is. Boxed, as most sessions are nobody's where memory is short.
-        owner: Option<Box<UserKey>>,
-    },
-    /// Rotated away. Boxed, as few sessions are at any time.
-    Superseded(Box<Superseded>),
-    /// Deleted.
-    Tombstone,
-}
-
-/// A session as it was when it got another key.
-pub(super) struct Superseded {
-    /// Empty once the grace is over and a timer has noticed.
-    payload: Bytes,
-    version: Version,
-    /// Not after the slot's `until`.
-    pub(super) grace_until: Tick,
-    pub(super) by: SessionKey,
-    owner: Option<Box<UserKey>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -97,7 +59,7 @@ pub(super) struct Counts {
 impl Shard {
     pub(super) fn new(now: Tick) -> Self {
         Shard {
-            table: HashMap::default(),
+            table: Table::default(),
             wheel: Wheel::new(second_before(now)),
             strangers: Vec::new(),
             // Whoever knew what it picks could keep a session of theirs alive a little longer, at best.
@@ -123,7 +85,7 @@ impl Shard {
         let is_stranger = state.is_strangers();
         let timer = self
             .wheel
-            .insert(second_after(until), Timer::of_no_stranger(key));
+            .insert(second_after(until), Timer::of_no_stranger(&key));
         if is_stranger {
             self.add_stranger(timer);
         }
@@ -149,7 +111,8 @@ impl Shard {
         }
         for _ in 0..STRANGERS_SEEN {
             let timer = self.strangers[self.rng.below(self.strangers.len() as u64) as usize];
-            let key = self.wheel.get(timer).map(|timer| timer.key);
+            let digest = self.wheel.get(timer).map(|timer| timer.digest);
+            let key = digest.and_then(|digest| self.table.find(digest, |slot| slot.timer == timer));
             let seen = key.and_then(|key| Some((self.table.get(&key)?.until, key)));
             let seen = seen.filter(|(_, key)| key != spared);
             first = match (first, seen) {
@@ -277,7 +240,13 @@ impl Shard {
         places.sort_unstable_by(|a, b| b.cmp(a));
         places.into_iter().for_each(|idx| self.remove_stranger(idx));
         let mut removed = 0;
-        for Timer { key, .. } in due {
+        for Timer { digest, .. } in due {
+            // Should two slots share a digest, it is the one whose timer is gone.
+            let wheel = &self.wheel;
+            let fired = |slot: &Slot| wheel.get(slot.timer).is_none();
+            let Some(key) = self.table.find(digest, fired) else {
+                continue;
+            };
             let Some(slot) = self.table.get_mut(&key) else {
                 continue;
             };
@@ -286,7 +255,7 @@ impl Shard {
                 let is_stranger = slot.state.is_strangers();
                 let timer = self
                     .wheel
-                    .insert(second_after(slot.until), Timer::of_no_stranger(key));
+                    .insert(second_after(slot.until), Timer::of_no_stranger(&key));
                 slot.timer = timer;
                 if is_stranger {
                     self.add_stranger(timer);
@@ -317,101 +286,6 @@ impl Shard {
     }
 }
 
-impl Slot {
-    /// A live session as its callers see it.
-    pub(super) fn live_entry(&self, now: Tick) -> Option<Entry> {
-        let State::Live {
-            payload,
-            version,
-            absolute,
-            owner,
-        } = &self.state
-        else {
-            return None;
-        };
-        let remaining = Lifetime::new(remaining(now, self.until), remaining(now, *absolute));
-        let owner = owner.as_deref().copied();
-        Some(Entry::new(*version, payload.clone(), remaining).with_owner(owner))
-    }
-
-    /// Moves a live session's idle deadline out, as [`Slide`] says. The timer stays: it notices when it
-    /// fires.
-    pub(super) fn slide(&mut self, now: Tick, slide: Slide) {
-        let (State::Live { absolute, .. }, Slide::To { idle, min_gain }) = (&self.state, slide)
-        else {
-            return;
-        };
-        let target = now.after(idle).min(*absolute);
-        if target > self.until && target.since(self.until) >= min_gain {
-            self.until = target;
-        }
-    }
-
-    /// Turns the slot of this key, which is live, into a tombstone until a tick.
-    pub(super) fn bury(&mut self, key: &SessionKey, until: Tick, books: &Books) {
-        self.until = until;
-        let buried = replace(&mut self.state, State::Tombstone);
-        books
-            .usage
-            .release(0, buried.cost() - State::Tombstone.cost());
-        if let State::Live {
-            owner: Some(user), ..
-        } = buried
-        {
-            books.users.remove(&user, key);
-        }
-    }
-
-    /// Drops the payload of a session whose grace is over, and returns how many bytes that frees.
-    fn drop_outlived_payload(&mut self, now: Tick) -> usize {
-        match &mut self.state {
-            State::Superseded(old) if old.grace_until <= now => {
-                core::mem::take(&mut old.payload).len()
-            }
-            State::Superseded(_) | State::Live { .. } | State::Tombstone => 0,
-        }
-    }
-}
-
-impl State {
-    /// What a rotated session takes beside what it took when it was live.
-    pub(super) const SUPERSEDED_BYTES: usize = size_of::<Superseded>();
-
-    /// Whether this is a live session that is nobody's.
-    fn is_strangers(&self) -> bool {
-        matches!(self, State::Live { owner: None, .. })
-    }
-
-    /// What an entry in this state counts.
-    pub(super) fn cost(&self) -> usize {
-        ENTRY_BYTES
-            + match self {
-                State::Live { payload, owner, .. } => payload.len() + owned_bytes(owner),
-                State::Superseded(old) => {
-                    State::SUPERSEDED_BYTES + old.payload.len() + owned_bytes(&old.owner)
-                }
-                State::Tombstone => 0,
-            }
-    }
-}
-
-fn owned_bytes(owner: &Option<Box<UserKey>>) -> usize {
-    owner.as_ref().map_or(0, |_| OWNED_BYTES)
-}
-
-impl Superseded {
-    /// The session as the bearer of the old id sees it. Its time is that of the grace.
-    pub(super) fn entry(&self, now: Tick) -> Entry {
-        let left = remaining(now, self.grace_until);
-        Entry::new(
-            self.version,
-            self.payload.clone(),
-            Lifetime::new(left, left),
-        )
-        .with_owner(self.owner.as_deref().copied())
-    }
-}
-
 impl Counts {
     pub(super) fn add(&mut self, other: &Counts) {
         self.created += other.created;
@@ -421,15 +295,6 @@ impl Counts {
         self.deleted += other.deleted;
         self.expired += other.expired;
         self.evicted += other.evicted;
-    }
-}
-
-/// The time left, where a deadline that never comes leaves all of it.
-fn remaining(now: Tick, deadline: Tick) -> Duration {
-    if deadline == Tick::MAX {
-        Duration::MAX
-    } else {
-        deadline.since(now)
     }
 }
 
@@ -459,7 +324,7 @@ mod tests {
     use super::*;
     use crate::memory::MemoryStore;
     use crate::store::Record;
-    use crate::{SessionId, SessionStore};
+    use crate::{Lifetime, SessionId, SessionStore, Slide, Version};
 
     fn key(number: u8) -> SessionKey {
         SessionId::from_secret_bytes([number; SessionId::LEN]).key()

@@ -4,14 +4,15 @@ use core::mem::size_of;
 
 use purlin_core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::shard::Slot;
+use super::shard::Timer;
+use super::slot::Slot;
 use crate::id::SessionKey;
 
-/// A table's place for an entry (at the table's worst, after it has just grown, twice this is allocated), and
-/// the entry's timer: the key again, and 40 bytes of links and of its place among the sessions that are
-/// nobody's.
+/// A table's place for an entry (at the table's worst, after it has just grown, twice this is allocated), the
+/// entry's timer with 32 bytes of links, its place among the sessions that are nobody's, and what shared bytes
+/// take beside what is in them.
 pub(super) const ENTRY_BYTES: usize =
-    size_of::<(SessionKey, Slot)>() + size_of::<SessionKey>() + 40;
+    size_of::<(SessionKey, Slot)>() + size_of::<Timer>() + 32 + 8 + 24;
 
 /// Entries and bytes, over all shards. The limits are exact: room is reserved before anything is stored.
 ///
