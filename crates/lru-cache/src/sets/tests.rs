@@ -2,6 +2,7 @@ use alloc::collections::BTreeSet;
 use core::time::Duration;
 
 use super::*;
+use crate::engine::{Fresh, SWEEP_BUDGET};
 use crate::policy::Policy;
 
 impl<K, V> Sets<K, V> {
