@@ -55,6 +55,10 @@
 | refreshing | [`get_refreshing`](Cache::get_refreshing), [`Due`], [`Refresh`] |\n\
 | changing what is there | [`compute`](Cache::compute), [`compute_async`](Cache::compute_async), [`update`](Cache::update), \
 [`incr`](Cache::incr), [`decr`](Cache::decr) |\n\
+| terms of one entry: time, tags, cost, a pin | [`insert_on`](Cache::insert_on), [`Terms`], [`pin`](Cache::pin), \
+[`invalidate_tag`](Cache::invalidate_tag) |\n\
+| what leaves, and why | [`Builder::listener`], [`Cause`] |\n\
+| another capacity | [`set_capacity`](Cache::set_capacity) |\n\
 | all of it | [`iter`](Cache::iter), [`retain`](Cache::retain), [`clear`](Cache::clear), [`stats`](Cache::stats) |\n\n\
 # Over something else\n\n\
 [`Tiered`] is a cache of this process over any other [`CacheStore`](purlin_core::CacheStore); [`Through`] and \

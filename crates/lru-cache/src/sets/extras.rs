@@ -324,7 +324,8 @@ const NEVER: u32 = u32::MAX;
 /// left by it.
 const MANTISSA_BITS: u32 = 26;
 /// A deadline is coarse by less than the time from the base to it, shifted right by 25. The base is moved when it is older
-/// than 2^8 times what an entry has to live, so that is about a part in 2^17 of its life.
+/// than 2^8 times what an entry has to live, so that is about a part in 2^17 of its life. An entry that is over and was not
+/// yet found so, or is kept for that, holds the base back: then it is the part in 2^25 of the time since its deadline.
 const AGE_BITS: u32 = 8;
 
 /// A deadline in 32 bits, rounded down, so that nothing lives longer than it may.
