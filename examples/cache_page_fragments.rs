@@ -12,7 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use purlin_core::{Clock, ManualClock, MapHasher, SystemClock};
+use purlin_core::{Clock, ManualClock, MapHasher};
 use purlin_lru_cache::{Cache, Due, Refresh};
 
 type Fragments<C> = Cache<String, Arc<str>, MapHasher, C>;
@@ -193,7 +193,7 @@ fn runs() -> Result<(), Box<dyn Error>> {
 /// The same with the clock of the machine, from many threads: each fragment is rendered once.
 #[test]
 fn visitors_at_once_wait_for_one_rendering() {
-    let (site, _is_done, _worker) = site(SystemClock::new());
+    let (site, _is_done, _worker) = site(purlin_core::SystemClock::new());
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| assert!(site.page().is_ok()));

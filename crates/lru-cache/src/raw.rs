@@ -147,7 +147,7 @@ mod tests {
         let mut rng = Rng::from_seed(4);
         let mut block: Block<E, Rc<u8>> = Block::new();
         let mut naive: Vec<(Slot, E)> = Vec::new();
-        for step in 0..if cfg!(miri) { 60 } else { 2_000u32 } {
+        for step in 0..if cfg!(miri) { 220 } else { 2_000u32 } {
             let at = rng.below(naive.len().max(1) as u64) as usize;
             match rng.below(8) {
                 0..=3 if (naive.len() as u64) < most => {
@@ -207,7 +207,7 @@ mod tests {
         block.make_past(24);
         block.columns().past[23] = 5;
         block.tally_mut().now = 6;
-        while block.len() < if cfg!(miri) { 20 } else { 100 } {
+        while block.len() < if cfg!(miri) { 60 } else { 100 } {
             block.push(slot(block.len() as u32), make(1));
         }
         let past = block.columns().past;
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn it_does_what_a_vector_does() {
-        let steps = if cfg!(miri) { 20 } else { 300 };
+        let steps = if cfg!(miri) { 50 } else { 300 };
         beside_a_vector(|n| (u64::from(n), n), steps);
         beside_a_vector(|_| (), steps);
         beside_a_vector(|n| alloc::format!("{n}"), steps);

@@ -568,11 +568,14 @@ impl<K, V> Sets<K, V> {
         group.prefetch();
         let weight = fresh.weight;
         let entry = (fresh.key, fresh.value);
-        let extra = Extra { weight, life };
+        let cost = fresh.terms.cost_or_one();
+        let extra = Extra { weight, life, cost };
         let now = self.expiry.latest();
         let at = if self.has_room(weight) && self.groups[set].len() < GROUP_MAX {
             self.groups[set].add(spot.print, entry, extra, &self.rules, now)
-        } else if self.can_spare(set) || self.groups[set].len() >= GROUP_MAX {
+        } else if (self.can_spare(set) || self.groups[set].len() >= GROUP_MAX)
+            && !self.groups[set].is_uneven()
+        {
             let group = &mut self.groups[set];
             let rng = &mut self.rest.rng;
             let (at, left) = group.exchange(spot.print, entry, extra, &self.rules, rng, now);
@@ -595,7 +598,8 @@ impl<K, V> Sets<K, V> {
         gone: &mut Evicted<K, V>,
     ) -> (K, V) {
         let weight = fresh.weight;
-        let extra = Extra { weight, life };
+        let cost = fresh.terms.cost_or_one();
+        let extra = Extra { weight, life, cost };
         let (set, at) = (place.set as usize, place.at as usize);
         let group = &mut self.groups[set];
         group.hit(at, &self.rules, &self.expiry);

@@ -62,7 +62,8 @@ impl<K, V> Computed<K, V> {
 /// value has left, they are asked again; so they should have no effect but their answer. Somebody always gets done: a closure is
 /// asked again only after another's write.
 ///
-/// To the loads of its key a change is a write, as an insert is.
+/// To the loads of its key a change is a write, as an insert is. And as with an insert the new entry has no tags, whatever the
+/// older one had: entries with tags are changed by [`insert_on`](Cache::insert_on).
 ///
 /// There is no entry object, since a place in the cache that somebody holds would be a lock that he holds. What one does
 /// with those elsewhere is here: insert what is absent, [`get_or_load`](Cache::get_or_load); modify what is there,

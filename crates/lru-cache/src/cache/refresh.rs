@@ -274,6 +274,7 @@ where
 /// All of its methods return `None`, and the load is not called or polled, if there is nothing to do any more: the key was
 /// written to since, or somebody else loads it. A load that fails leaves the older value as it is, and the next caller who
 /// finds it due gets the duty; so that a source that is down is asked by one caller at a time, and as often as its answers come.
+/// As with any load, what is stored has no tags.
 #[must_use = "the next caller gets the duty if this is dropped"]
 pub struct Refresh<'a, K, V, S = MapHasher, C = SystemClock>
 where

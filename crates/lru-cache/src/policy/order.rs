@@ -171,6 +171,15 @@ impl Columns<'_> {
         }
     }
 
+    /// Lets an entry stay that was chosen to leave, as the newest of its segment.
+    pub(super) fn spare(&mut self, at: usize, rules: &Rules) {
+        if rules.arm.ghosts {
+            // It has not left.
+            self.lay(self.print(at));
+        }
+        self.orders[at] = self.tick();
+    }
+
     /// The place of the entry that is to leave first, in a set that has one.
     pub(super) fn worst(&mut self, rules: &Rules) -> usize {
         let window = self.window_share(rules, self.len());

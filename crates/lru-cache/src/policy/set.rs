@@ -143,6 +143,11 @@ impl<E, S> Set<E, S> {
         self.block.columns().victim(None, kept, rules, rng)
     }
 
+    /// Lets an entry stay that was chosen to leave, as the newest of its segment.
+    pub(crate) fn spare(&mut self, at: usize, rules: &Rules) {
+        self.block.columns().spare(at, rules);
+    }
+
     /// The place of the entry that is to leave first, in a set that has one.
     pub(crate) fn worst(&mut self, rules: &Rules) -> usize {
         self.block.columns().worst(rules)

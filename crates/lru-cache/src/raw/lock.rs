@@ -1,19 +1,48 @@
-#[cfg(any(purlin_safe, purlin_loom, purlin_shuttle))]
+#[cfg(any(purlin_safe, purlin_shuttle))]
 pub(crate) use purlin_core::sync::{Mutex as Lock, MutexGuard as LockGuard};
 
-#[cfg(not(any(purlin_safe, purlin_loom, purlin_shuttle)))]
+#[cfg(not(any(purlin_safe, purlin_shuttle)))]
 pub(crate) use self::spin::{Lock, LockGuard};
 
-#[cfg(not(any(purlin_safe, purlin_loom, purlin_shuttle)))]
+#[cfg(not(any(purlin_safe, purlin_shuttle)))]
 mod spin {
     #![allow(unsafe_code, reason = "a lock, which no safe code can make")]
 
-    use core::cell::UnsafeCell;
     use core::fmt;
+    #[cfg(not(purlin_loom))]
     use core::hint;
     use core::marker::PhantomData;
     use core::ops::{Deref, DerefMut};
-    use core::sync::atomic::{AtomicBool, Ordering};
+
+    #[cfg(purlin_loom)]
+    use loom::{cell::UnsafeCell, hint};
+    use purlin_core::sync::atomic::{AtomicBool, Ordering};
+    use purlin_core::sync::thread;
+
+    #[cfg(not(purlin_loom))]
+    use self::plain::UnsafeCell;
+
+    /// The core library's cell, with the methods that loom's has.
+    #[cfg(not(purlin_loom))]
+    mod plain {
+        pub(super) struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
+
+        impl<T> UnsafeCell<T> {
+            pub(super) const fn new(value: T) -> Self {
+                UnsafeCell(core::cell::UnsafeCell::new(value))
+            }
+
+            #[inline]
+            pub(super) fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
+                read(self.0.get())
+            }
+
+            #[inline]
+            pub(super) fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
+                write(self.0.get())
+            }
+        }
+    }
 
     /// A lock for what takes tens of nanoseconds. Whoever finds it taken tries again for a little and then lets
     /// other threads run between his attempts. In return for having no queue it is released by a plain store, where a
@@ -31,10 +60,10 @@ mod spin {
 
     /// Attempts in a row, after pauses that double, before the thread lets others run: about a microsecond, which is many
     /// times what the lock is held for.
-    const PATIENCE: u32 = 7;
+    const PATIENCE: u32 = if cfg!(purlin_loom) { 1 } else { 7 };
 
     impl<T> Lock<T> {
-        pub(crate) const fn new(value: T) -> Self {
+        pub(crate) fn new(value: T) -> Self {
             Lock {
                 is_taken: AtomicBool::new(false),
                 value: UnsafeCell::new(value),
@@ -65,7 +94,7 @@ mod spin {
                     }
                 }
                 // If not, this processor may be the one it waits for.
-                std::thread::yield_now();
+                thread::yield_now();
             }
         }
 
@@ -109,7 +138,7 @@ mod spin {
         #[inline]
         fn deref(&self) -> &T {
             // SAFETY: a guard is made only by who has taken the lock, and it is released only by the guard's drop.
-            unsafe { &*self.lock.value.get() }
+            self.lock.value.with(|value| unsafe { &*value })
         }
     }
 
@@ -117,7 +146,7 @@ mod spin {
         #[inline]
         fn deref_mut(&mut self) -> &mut T {
             // SAFETY: as for `deref`, and the borrow of the guard is exclusive.
-            unsafe { &mut *self.lock.value.get() }
+            self.lock.value.with_mut(|value| unsafe { &mut *value })
         }
     }
 
@@ -128,7 +157,7 @@ mod spin {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(purlin_loom)))]
 mod tests {
     use std::thread;
 

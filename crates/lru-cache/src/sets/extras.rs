@@ -10,6 +10,8 @@ use crate::tags::Label;
 pub(super) struct Extra {
     pub(super) weight: usize,
     pub(super) life: Life,
+    /// What it costs to make the value anew.
+    pub(super) cost: u32,
 }
 
 impl Extra {
@@ -17,6 +19,7 @@ impl Extra {
     pub(super) const PLAIN: Extra = Extra {
         weight: 1,
         life: Life::ENDLESS,
+        cost: 1,
     };
 }
 
@@ -29,23 +32,27 @@ impl Extra {
 pub(super) struct Extras {
     base: Tick,
     rows: Vec<u32>,
-    kinds: u8,
+    kinds: u16,
 }
 
 /// The lower half of the weight.
-const WEIGHT: u8 = 1;
+const WEIGHT: u16 = 1;
 /// The upper half.
-const HEAVY: u8 = 2;
-const DIES: u8 = 4;
-const IDLE: u8 = 8;
+const HEAVY: u16 = 2;
+const DIES: u16 = 4;
+const IDLE: u16 = 8;
 /// The lower half of the moment that an entry with tags is of.
-const SINCE: u8 = 16;
+const SINCE: u16 = 16;
 /// The upper half.
-const LATE: u8 = 32;
+const LATE: u16 = 32;
 /// Its first two tags.
-const TAGS: u8 = 64;
+const TAGS: u16 = 64;
 /// The others.
-const MORE_TAGS: u8 = 128;
+const MORE_TAGS: u16 = 128;
+/// What it costs to make the value anew.
+const COST: u16 = 256;
+/// What is left of that since the last use; see [`Extras::pay`].
+const CREDIT: u16 = 512;
 
 impl Extras {
     /// For so many entries, all plain as yet.
@@ -99,6 +106,7 @@ impl Extras {
         Extra {
             weight: self.weight(at),
             life: self.life(at),
+            cost: self.word(at, COST).unwrap_or(1),
         }
     }
 
@@ -134,6 +142,9 @@ impl Extras {
     /// Takes note of a use, which moves the end of a time to idle.
     #[inline]
     pub(super) fn used(&mut self, at: usize, expiry: &Expiry) {
+        if let Some(cost) = self.word(at, COST) {
+            self.put(at, CREDIT, cost);
+        }
         if self.kinds & IDLE == 0 {
             return;
         }
@@ -151,6 +162,28 @@ impl Extras {
         self.rows
             .copy_within((len - 1) * width..len * width, at * width);
         self.rows.truncate((len - 1) * width);
+    }
+
+    /// Whether some of the entries have more credit than others.
+    pub(super) fn is_uneven(&self, len: usize) -> bool {
+        let first = self.word(0, CREDIT);
+        (0..len).any(|at| self.word(at, CREDIT) != first)
+    }
+
+    /// For one that is to leave: whether it has credit to stay for another round, of which it then pays as much as the
+    /// least of all has, and an eighth of its own at least, so that nobody stays for ever whom nobody asks for.
+    pub(super) fn pay(&mut self, len: usize, at: usize) -> bool {
+        let Some(credit) = self.word(at, CREDIT) else {
+            return false;
+        };
+        let least = (0..len).filter_map(|at| self.word(at, CREDIT)).min();
+        let least = least.unwrap_or(credit);
+        if credit <= least {
+            return false;
+        }
+        let paid = least.max(credit / 8).max(1);
+        self.put(at, CREDIT, (credit - paid).max(1));
+        true
     }
 
     /// The earliest of all deadlines.
@@ -171,12 +204,12 @@ impl Extras {
 
     /// The word of a kind in the row of an entry, if it is written down.
     #[inline]
-    fn word(&self, at: usize, kind: u8) -> Option<u32> {
+    fn word(&self, at: usize, kind: u16) -> Option<u32> {
         (self.kinds & kind != 0).then(|| self.rows[self.place(at, kind)])
     }
 
     #[inline]
-    fn put(&mut self, at: usize, kind: u8, word: u32) {
+    fn put(&mut self, at: usize, kind: u16, word: u32) {
         if self.kinds & kind != 0 {
             let place = self.place(at, kind);
             self.rows[place] = word;
@@ -184,7 +217,7 @@ impl Extras {
     }
 
     #[inline]
-    fn place(&self, at: usize, kind: u8) -> usize {
+    fn place(&self, at: usize, kind: u16) -> usize {
         at * self.width() + (self.kinds & (kind - 1)).count_ones() as usize
     }
 
@@ -203,6 +236,8 @@ impl Extras {
         self.put(at, HEAVY, (extra.weight as u64 >> 32) as u32);
         self.put(at, DIES, pack(self.base, dies_at));
         self.put(at, IDLE, pack(self.base, idle_at));
+        self.put(at, COST, extra.cost);
+        self.put(at, CREDIT, extra.cost);
         if self.kinds & TAGS != 0 {
             let two = |low: u16, high: u16| u32::from(high) << 16 | u32::from(low);
             let slots = label.slots;
@@ -216,13 +251,14 @@ impl Extras {
     /// Makes room in the rows of so many entries for what is not plain of another.
     #[inline]
     fn widen(&mut self, len: usize, extra: Extra) {
-        let is = |kind: u8, wanted: bool| if wanted { kind } else { 0 };
+        let is = |kind: u16, wanted: bool| if wanted { kind } else { 0 };
         let wanted = is(WEIGHT, extra.weight != 1)
             | is(HEAVY, extra.weight as u64 > u64::from(u32::MAX))
             | is(DIES, extra.life.dies_at != Tick::MAX)
             | is(IDLE, extra.life.idle_at != Tick::MAX)
             | is(SINCE | TAGS, !extra.life.label.is_none())
             | is(LATE, extra.life.label.since > u64::from(u32::MAX))
+            | is(COST | CREDIT, extra.cost != 1)
             | is(MORE_TAGS, extra.life.label.slots[2] != 0);
         if wanted & !self.kinds != 0 {
             self.widen_to(len, self.kinds | wanted);
@@ -230,16 +266,17 @@ impl Extras {
     }
 
     #[cold]
-    fn widen_to(&mut self, len: usize, kinds: u8) {
+    fn widen_to(&mut self, len: usize, kinds: u16) {
         let before = core::mem::replace(self, Extras::new(self.base));
         self.kinds = kinds;
         self.rows.reserve_exact((len + 4) * self.width());
         for at in 0..len {
-            for kind in (0..u8::BITS).map(|bit| 1 << bit) {
+            for kind in (0..u16::BITS).map(|bit| 1 << bit) {
                 if kinds & kind != 0 {
                     let plain = match kind {
                         WEIGHT => 1,
                         DIES | IDLE => NEVER,
+                        COST | CREDIT => 1,
                         _ => 0,
                     };
                     self.rows.push(before.word(at, kind).unwrap_or(plain));

@@ -18,6 +18,9 @@ pub(super) struct Group<K, V> {
     set: Set<(K, V), Extras>,
 }
 
+/// How many who are to leave may stay instead, for what they cost, before one leaves.
+const ROUNDS: usize = 16;
+
 /// An entry that was found.
 #[cfg(feature = "std")]
 pub(super) enum Got<'a, V> {
@@ -217,6 +220,13 @@ impl<K, V> Group<K, V> {
         Left { key, value, extra }
     }
 
+    /// Whether some of the entries have paid for more time than others.
+    #[inline]
+    pub(super) fn is_uneven(&self) -> bool {
+        let len = self.len();
+        self.set.side().is_some_and(|extras| extras.is_uneven(len))
+    }
+
     /// Takes the entry out that is worth least, beside `kept`. See [`Set::expel`].
     pub(super) fn expel(
         &mut self,
@@ -224,7 +234,19 @@ impl<K, V> Group<K, V> {
         rules: &Rules,
         rng: &mut Rng,
     ) -> (usize, Left<K, V>) {
-        let at = self.set.choose(kept, rules, rng);
+        let mut at = self.set.choose(kept, rules, rng);
+        let len = self.len();
+        for _ in 0..ROUNDS {
+            let is_spared = self
+                .set
+                .side_mut()
+                .is_some_and(|extras| extras.pay(len, at));
+            if !is_spared {
+                break;
+            }
+            self.set.spare(at, rules);
+            at = self.set.choose(kept, rules, rng);
+        }
         (at, self.take(at))
     }
 

@@ -1,0 +1,368 @@
+//! What must be in the cache, and what each call must answer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use purlin_lru_cache::{Cause, Decision, Due, Inserted, Outcome};
+
+use super::{Decide, Key, Lasts, Op, Setup, Shared, Subject, Told, Value};
+
+/// One entry, as it must be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    value: Value,
+    dies_at: u64,
+    idle_at: u64,
+}
+
+impl Entry {
+    fn ends_at(&self) -> u64 {
+        self.dies_at.min(self.idle_at)
+    }
+}
+
+pub(crate) struct Model {
+    pub(crate) setup: Setup,
+    pub(crate) capacity: usize,
+    pub(crate) now: u64,
+    pub(crate) entries: BTreeMap<Key, Entry>,
+    pub(crate) told: Told,
+}
+
+impl Model {
+    pub(crate) fn step(&mut self, subject: &mut Subject, op: Op, id: u32) {
+        match (op, subject) {
+            (Op::Get(key), Subject::Shared(cache)) => self.got(key, cache.get(&key)),
+            (Op::Get(key), Subject::Single(cache)) => self.got(key, cache.get(&key).copied()),
+            (Op::Peek(key), Subject::Shared(cache)) => self.seen(key, cache.peek(&key)),
+            (Op::Peek(key), Subject::Single(cache)) => self.seen(key, cache.peek(&key).copied()),
+            (Op::Contains(key), Subject::Shared(cache)) => {
+                assert_eq!(cache.contains(&key), self.living(key).is_some());
+            }
+            (Op::Contains(key), Subject::Single(cache)) => {
+                assert_eq!(cache.contains(&key), self.living(key).is_some());
+            }
+            (Op::Insert(key, weight), subject) => {
+                let value = Value {
+                    id,
+                    weight: weight.get(),
+                };
+                let inserted = match subject {
+                    Subject::Shared(cache) => cache.insert(key, value),
+                    Subject::Single(cache) => cache.insert(key, value),
+                };
+                self.inserted(key, value, None, inserted);
+            }
+            (Op::InsertFor(key, weight, lasts), subject) => {
+                let value = Value {
+                    id,
+                    weight: weight.get(),
+                };
+                let inserted = match subject {
+                    Subject::Shared(cache) => cache.insert_for(key, value, lasts.get()),
+                    Subject::Single(cache) => cache.insert_for(key, value, lasts.get()),
+                };
+                self.inserted(key, value, Some(lasts.get()), inserted);
+            }
+            (Op::Remove(key), subject) => {
+                let expected = self.living(key);
+                let removed = match subject {
+                    Subject::Shared(cache) => cache.remove(&key),
+                    Subject::Single(cache) => cache.remove(&key),
+                };
+                assert_eq!(removed, expected);
+                self.hear(Some(Cause::Removed));
+            }
+            (Op::RemoveEntry(key), subject) => {
+                let expected = self.living(key).map(|value| (key, value));
+                let removed = match subject {
+                    Subject::Shared(cache) => cache.remove_entry(&key),
+                    Subject::Single(cache) => cache.remove_entry(&key),
+                };
+                assert_eq!(removed, expected);
+                self.hear(Some(Cause::Removed));
+            }
+            (Op::Retain(below), subject) => {
+                match subject {
+                    Subject::Shared(cache) => cache.retain(|key, _| key % 5 < below % 6),
+                    Subject::Single(cache) => cache.retain(|key, _| key % 5 < below % 6),
+                }
+                self.hear(Some(Cause::Removed));
+                let mut living = self.entries.iter().filter(|(_, e)| e.ends_at() > self.now);
+                assert!(living.all(|(key, _)| key % 5 < below % 6));
+            }
+            (Op::Clear, subject) => {
+                match subject {
+                    Subject::Shared(cache) => cache.clear(),
+                    Subject::Single(cache) => cache.clear(),
+                }
+                self.hear(Some(Cause::Cleared));
+                assert!(self.entries.is_empty());
+            }
+            (Op::Sweep(budget), subject) => {
+                match subject {
+                    Subject::Shared(cache) => cache.sweep(budget.into()),
+                    Subject::Single(cache) => cache.sweep(budget.into()),
+                };
+                self.hear(None);
+            }
+            (Op::PopOldest, Subject::Single(cache)) => {
+                let popped = cache.pop_oldest();
+                match popped {
+                    Some((key, value)) => assert_eq!(self.living(key), Some(value)),
+                    None => assert!(self.entries.keys().all(|&key| self.living(key).is_none())),
+                }
+                self.hear(Some(Cause::Removed));
+            }
+            (Op::Walk, subject) => {
+                let mut walked: Vec<(Key, Value)> = match subject {
+                    Subject::Shared(cache) => cache.iter().collect(),
+                    Subject::Single(cache) => cache.iter().map(|(&k, &v)| (k, v)).collect(),
+                };
+                walked.sort_unstable_by_key(|&(key, _)| key);
+                let keys = self.entries.keys();
+                let expected = keys.filter_map(|&key| Some((key, self.living(key)?)));
+                assert_eq!(walked, expected.collect::<Vec<_>>());
+            }
+            (op, Subject::Shared(cache)) => self.step_of_shared(cache, op, id),
+            (_, Subject::Single(_)) => {}
+        }
+    }
+
+    fn step_of_shared(&mut self, cache: &Shared, op: Op, id: u32) {
+        match op {
+            Op::RemoveIf(key, goes) => {
+                let expected = self.living(key).filter(|_| goes);
+                assert_eq!(cache.remove_if(&key, |_| goes), expected);
+                self.hear(Some(Cause::Removed));
+            }
+            Op::Load(key, weight) => {
+                let value = Value {
+                    id,
+                    weight: weight.get(),
+                };
+                let had = self.living(key);
+                assert_eq!(cache.get_or_load(&key, |_| value), had.unwrap_or(value));
+                self.loaded(key, value, None, had.is_some());
+            }
+            Op::LoadFails(key) => {
+                let had = self.living(key);
+                let got = cache.try_get_or_load(&key, |_| Err::<Value, u8>(1));
+                assert_eq!(got, had.ok_or(1));
+                self.loaded_nothing(key, had.is_some());
+            }
+            Op::LoadFor(key, weight, lasts) => {
+                let value = Value {
+                    id,
+                    weight: weight.get(),
+                };
+                let had = self.living(key);
+                let got = cache.try_get_or_load_for(&key, |_| Ok::<_, u8>((value, lasts.get())));
+                assert_eq!(got, Ok(had.unwrap_or(value)));
+                self.loaded(key, value, Some(lasts.get()), had.is_some());
+            }
+            Op::Refresh(key, ahead, stale, weight) => {
+                let entry = self.entries.get(&key).copied();
+                let due = Due::ahead(ahead.get()).or_stale(stale.get());
+                let Some(served) = cache.get_refreshing(&key, due) else {
+                    assert_eq!(self.living(key), None);
+                    self.hear(None);
+                    return;
+                };
+                let entry = entry.expect("what is given out was stored");
+                assert_eq!(served.value, entry.value);
+                assert_eq!(served.is_stale, entry.ends_at() <= self.now);
+                self.hear(None);
+                if !served.is_stale {
+                    self.used(key);
+                }
+                let (Some(refresh), Some(weight)) = (served.refresh, weight) else {
+                    return; // If there was a duty, it is dropped, and the next caller gets it.
+                };
+                let value = Value {
+                    id,
+                    weight: weight.get(),
+                };
+                assert_eq!(refresh.run(|_| value), Some(value));
+                self.loaded(key, value, None, false);
+            }
+            Op::Compute(key, decide, weight) => {
+                let value = Value {
+                    id,
+                    weight: weight.get(),
+                };
+                let had = self.living(key);
+                let left = had.and_then(|_| self.left(key));
+                let computed = cache.compute(&key, |seen| {
+                    assert_eq!(seen.copied(), had);
+                    match decide {
+                        Decide::Keep => Decision::Keep,
+                        Decide::Put => Decision::Put(value),
+                        Decide::PutFor(lasts) => Decision::PutFor(value, lasts.get()),
+                        Decide::Change => Decision::Change(value),
+                        Decide::Remove => Decision::Remove,
+                    }
+                });
+                assert_eq!(computed.into_previous(), had);
+                match decide {
+                    Decide::Keep => self.loaded_nothing(key, had.is_some()),
+                    Decide::Put => self.loaded(key, value, None, false),
+                    Decide::PutFor(lasts) => self.loaded(key, value, Some(lasts.get()), false),
+                    Decide::Change => self.loaded(key, value, left, false),
+                    Decide::Remove => self.hear(Some(Cause::Removed)),
+                }
+            }
+            Op::Update(key, weight) => {
+                let value = Value {
+                    id,
+                    weight: weight.get(),
+                };
+                let had = self.living(key);
+                let left = had.and_then(|_| self.left(key));
+                let updated = cache.update(&key, |_| value);
+                assert!(updated.is_none_or(|updated| had.is_some() && updated == value));
+                match had {
+                    Some(_) => self.loaded(key, value, left, false),
+                    None => self.loaded_nothing(key, false),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The value of a key that is there and not over.
+    fn living(&self, key: Key) -> Option<Value> {
+        let entry = self.entries.get(&key)?;
+        (entry.ends_at() > self.now).then_some(entry.value)
+    }
+
+    /// What is left of its time to live.
+    fn left(&self, key: Key) -> Option<Duration> {
+        match self.entries.get(&key)?.dies_at {
+            u64::MAX => Some(Duration::MAX),
+            dies_at => Some(Duration::from_nanos(dies_at - self.now)),
+        }
+    }
+
+    fn weigh(&self, value: Value) -> usize {
+        if self.setup.by_weight {
+            value.weight
+        } else {
+            1
+        }
+    }
+
+    fn ends(&self, lasts: Option<Duration>) -> u64 {
+        let nanos = lasts.and_then(|lasts| u64::try_from(lasts.as_nanos()).ok());
+        nanos.map_or(u64::MAX, |nanos| self.now.saturating_add(nanos))
+    }
+
+    fn used(&mut self, key: Key) {
+        let idle_at = self.ends(self.setup.time_to_idle.map(Lasts::get));
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.idle_at = idle_at;
+        }
+    }
+
+    fn got(&mut self, key: Key, got: Option<Value>) {
+        assert_eq!(got, self.living(key));
+        self.loaded_nothing(key, got.is_some());
+    }
+
+    fn seen(&mut self, key: Key, seen: Option<Value>) {
+        assert_eq!(seen, self.living(key));
+    }
+
+    /// A look-up that stored nothing.
+    fn loaded_nothing(&mut self, key: Key, was_there: bool) {
+        self.hear(None);
+        if was_there {
+            self.used(key);
+        }
+    }
+
+    /// A look-up that stored a value if there was none.
+    fn loaded(&mut self, key: Key, value: Value, lasts: Option<Duration>, was_there: bool) {
+        if was_there {
+            return self.loaded_nothing(key, true);
+        }
+        self.store(key, value, lasts);
+    }
+
+    fn inserted(
+        &mut self,
+        key: Key,
+        value: Value,
+        lasts: Option<Duration>,
+        inserted: Inserted<Key, Value>,
+    ) {
+        let previous = self.living(key).map(|value| (key, value));
+        let is_stored = self.store(key, value, lasts);
+        match inserted.outcome {
+            Outcome::New => assert!(is_stored && previous.is_none()),
+            Outcome::Replaced { key, value } => {
+                assert!(is_stored && previous == Some((key, value)))
+            }
+            Outcome::Rejected {
+                key: its,
+                value: own,
+                previous: its_previous,
+                ..
+            } => {
+                assert!(!is_stored);
+                assert_eq!(((its, own), its_previous), ((key, value), previous));
+            }
+            other => panic!("unknown: {other:?}"),
+        }
+    }
+
+    /// What a write of a value must have done. Returns whether it was stored.
+    fn store(&mut self, key: Key, value: Value, lasts: Option<Duration>) -> bool {
+        let weight = self.weigh(value);
+        let entry = Entry {
+            value,
+            dies_at: self.ends(lasts.or(self.setup.time_to_live.map(Lasts::get))),
+            idle_at: self.ends(self.setup.time_to_idle.map(Lasts::get)),
+        };
+        let is_stored = self.capacity > 0 && weight <= self.capacity && entry.ends_at() > self.now;
+        self.hear(Some(if is_stored {
+            Cause::Replaced
+        } else {
+            Cause::Removed
+        }));
+        if is_stored {
+            assert!(
+                self.entries.insert(key, entry).is_none(),
+                "the older one has left"
+            );
+        } else {
+            assert!(self.living(key).is_none(), "the older one is out of date");
+        }
+        is_stored
+    }
+
+    /// Takes those out who have left. Beside the cause of the call, who leaves is over, or had to make room.
+    pub(crate) fn hear(&mut self, cause: Option<Cause>) {
+        let told = std::mem::take(&mut *self.told.lock().unwrap());
+        for (key, value, its) in told {
+            let entry = self.entries.remove(&key).expect("who leaves was there");
+            assert_eq!(entry.value, value);
+            match its {
+                Cause::Expired => assert!(entry.ends_at() <= self.now),
+                Cause::Capacity => assert_eq!(cause, Some(Cause::Replaced), "only for another"),
+                its => assert_eq!(Some(its), cause),
+            }
+        }
+    }
+
+    pub(crate) fn check(&self, subject: &Subject) {
+        let (len, weight) = match subject {
+            Subject::Shared(cache) => (cache.len(), cache.weight()),
+            Subject::Single(cache) => (cache.len(), cache.weight()),
+        };
+        let weights = self.entries.values().map(|entry| self.weigh(entry.value));
+        assert_eq!(len, self.entries.len());
+        assert_eq!(weight, weights.sum::<usize>());
+        assert!(weight <= self.capacity);
+    }
+}
