@@ -304,10 +304,10 @@ mod tests {
     #[test]
     fn many_points_answer_as_a_search_does() {
         let mut rng = Rng::from_seed(3);
-        let uniform: Vec<u64> = (0..70_000).map(|i| point(rng.next_u64(), i)).collect();
+        let uniform: Vec<u64> = (0..270_000).map(|i| point(rng.next_u64(), i)).collect();
         // Evenly spread but for some heaps, which the guess misses, and an empty stretch; then far from evenly, for
         // which no such index is made.
-        let heaped: Vec<u64> = (0..70_000u64)
+        let heaped: Vec<u64> = (0..270_000u64)
             .map(|i| {
                 let hash = match i % 50 {
                     0 => (rng.below(9) << 60) + (rng.below(300) << 24),
@@ -316,7 +316,7 @@ mod tests {
                 point(hash, i as u32)
             })
             .collect();
-        let crowded: Vec<u64> = (0..70_000)
+        let crowded: Vec<u64> = (0..270_000)
             .map(|i| point(rng.next_u64() >> rng.below(40), i))
             .collect();
         for (points, even) in [(uniform, true), (heaped, true), (crowded, false)] {

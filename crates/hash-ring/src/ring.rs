@@ -37,7 +37,7 @@ const FEW_NODES: usize = 32;
 /// # Cost
 ///
 /// With `v` points: a lookup is the hash of the key, one load from the index and a short scan, independent
-/// of `v`; 10 bytes a point, and 8.25 from 65 536 points on; building and changing are O(v). Replicas walk on from the owner: O(1)
+/// of `v`; 10 bytes a point, and 8.25 from 262 144 points on; building and changing are O(v). Replicas walk on from the owner: O(1)
 /// expected for each while there are many more nodes than replicas, the whole circle at worst. Nothing
 /// allocates but building.
 ///

@@ -110,7 +110,7 @@ fn ring_r2_a_point_takes_at_most_ten_bytes() {
     for n in [10, 100, 1000] {
         let ring = Ring::from_nodes(nodes(if cfg!(miri) { n / 10 } else { n })).unwrap();
         let n_points = ring.n_points();
-        let limit = if n_points < 1 << 16 {
+        let limit = if n_points < 1 << 18 {
             10 * n_points + 64
         } else {
             n_points * 33 / 4 + 64

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use super::{OWNER_BITS, POSITION_BITS};
 
 /// From this many points on an index of [`Starts::Drift`] is tried: from here on the points outgrow the
-/// second-level cache, and an index that stays in it is worth a dozen instructions a lookup.
-const DRIFT_FROM: usize = 1 << 16;
+/// second-level cache by far, and an index that stays in it is worth twenty instructions a lookup.
+const DRIFT_FROM: usize = 1 << 18;
 
 /// How many points a bucket has on average.
 const EXACT_BUCKET: usize = 2;
