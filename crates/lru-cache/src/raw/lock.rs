@@ -72,7 +72,7 @@ mod spin {
 
         #[inline]
         pub(crate) fn lock(&self) -> LockGuard<'_, T> {
-            if !self.is_taken_now() {
+            if !self.try_take() {
                 self.wait();
             }
             LockGuard {
@@ -89,7 +89,7 @@ mod spin {
                     for _ in 0..1 << attempt {
                         hint::spin_loop();
                     }
-                    if !self.is_taken.load(Ordering::Relaxed) && self.is_taken_now() {
+                    if !self.is_taken.load(Ordering::Relaxed) && self.try_take() {
                         return;
                     }
                 }
@@ -100,7 +100,7 @@ mod spin {
 
         /// Takes it, unless it is taken already. May fail for no reason.
         #[inline]
-        fn is_taken_now(&self) -> bool {
+        fn try_take(&self) -> bool {
             // Acquire: what the thread before did under the lock is seen.
             self.is_taken
                 .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)

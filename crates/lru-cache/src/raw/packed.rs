@@ -397,6 +397,11 @@ impl<E, S> Block<E, S> {
     /// being kept, or none; and with a place for a side, or not.
     #[cold]
     fn resize(&mut self, cap: usize, past: usize, has_side: bool) {
+        let widest = usize::from(u16::MAX);
+        assert!(
+            self.len() <= cap && cap <= widest && past <= widest && (has_side || !self.has_side),
+            "a set is bounded by who adds to it, and keeps its side"
+        );
         let plan = layout::<E, S>(cap, past, has_side);
         // SAFETY: a layout with slots is not empty, for each has a note.
         let start = unsafe { alloc(plan) };
@@ -405,10 +410,6 @@ impl<E, S> Block<E, S> {
         };
         let (old, new) = (self.offsets(), Offsets::of::<E, S>(cap, past));
         let len = self.len();
-        assert!(
-            len <= cap && cap <= usize::from(u16::MAX) && (has_side || !self.has_side),
-            "a set is bounded by who adds to it, and keeps its side"
-        );
         // SAFETY: the new allocation is apart from the old. Each column has room for `len` slots in both, or as many
         // words of the past as are copied. All of the columns is initialised before. Entries and side are moved: the old
         // allocation is freed without a look at them, and nothing in between can panic.
