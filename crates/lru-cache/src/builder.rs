@@ -316,7 +316,14 @@ where
         let limit = self.limit.max();
         let weigher = self.limit.into_weigher();
         unsync::Cache::assemble(
-            Engine::new(policy, limit, weigher.is_some(), lifetimes.clone(), seed),
+            Engine::new(
+                policy,
+                limit,
+                weigher.is_some(),
+                lifetimes.clone(),
+                seed,
+                None,
+            ),
             Selector::for_policy(policy, limit, weigher.is_some(), seed),
             weigher,
             self.listener,
