@@ -234,7 +234,7 @@ fn uses_without_a_lock_count_for_the_policy() {
             cache.insert(key, key);
         }
         let mut hits = 0;
-        let rounds = times(400).min(40).max(1);
+        let rounds = times(400).clamp(1, 40);
         for scan in 0..rounds {
             for key in 0..1_000 {
                 if cache.get(&key).is_some() {

@@ -21,7 +21,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering;
 
 pub(crate) use self::home::{Home, Read, Signs, shared};
-use self::node::{FAR, Far, NEAR, NOTED, Node, load, store};
+use self::node::{FAR, Far, NEAR, Node, load, store};
 use super::packed::Packed;
 use super::{Columns, Print, Slot, Slots, Tally};
 
@@ -100,19 +100,6 @@ impl<K, V, S> Open<K, V, S> {
         } else {
             self.far(at).set_tag((at - NEAR) % FAR, tag);
         }
-    }
-
-    fn set_used(&self, at: usize, used: bool) {
-        if at < NOTED {
-            let (bit, all) = (1 << at, &self.node().used);
-            if used != (all.load(Ordering::Relaxed) & bit != 0) {
-                all.fetch_xor(bit, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn is_used(&self, at: usize) -> bool {
-        at < NOTED && self.node().used.load(Ordering::Relaxed) >> at & 1 == 1
     }
 
     /// Adds a chunk behind the last, of which there are so many. To be called in a change.
@@ -216,21 +203,9 @@ impl<K, V, S> Slots<(K, V), S> for Open<K, V, S> {
             }
             agree &= agree - 1;
         }
-        let mut chunk = self.node().far.load(Ordering::Relaxed);
-        let mut from = NEAR;
-        // SAFETY: as in `far`.
-        while let Some(far) = unsafe { chunk.as_ref() } {
-            let mut agree = far.agreeing(print.tag);
-            while agree != 0 {
-                let at = agree.trailing_zeros() as usize / 8;
-                // SAFETY: where there is a tag there is an entry, and nobody writes it while the lock is held.
-                if is_it(unsafe { &*far.entry(at) }) {
-                    return Some(from + at);
-                }
-                agree &= agree - 1;
-            }
-            chunk = far.next.load(Ordering::Relaxed);
-            from += FAR;
+        if self.len() > NEAR {
+            // The tags behind are in the desk too, nearer than in their chunks.
+            return self.desk.find_far_at(print.tag, |at| is_it(self.entry(at)));
         }
         None
     }
@@ -325,7 +300,7 @@ impl<K, V, S> Slots<(K, V), S> for Open<K, V, S> {
         self.write(at, &entry);
         self.set_tag(at, slot.print.tag);
         self.node().seq.end();
-        self.set_used(at, false);
+        self.node().set_used(at, false);
     }
 
     #[inline]
@@ -336,7 +311,7 @@ impl<K, V, S> Slots<(K, V), S> for Open<K, V, S> {
         self.write(at, &entry);
         self.set_tag(at, slot.print.tag);
         self.node().seq.end();
-        self.set_used(at, false);
+        self.node().set_used(at, false);
         before
     }
 
@@ -345,8 +320,9 @@ impl<K, V, S> Slots<(K, V), S> for Open<K, V, S> {
         let last = self.len() - 1;
         let (left, moved) = (self.read(at), self.read(last));
         let tag = self.print(last).tag;
-        self.set_used(at, self.is_used(last));
-        self.set_used(last, false);
+        let node = self.node();
+        node.set_used(at, node.is_used(last));
+        node.set_used(last, false);
         self.desk.swap_remove(at);
         self.node().seq.change();
         if at != last {
@@ -363,11 +339,7 @@ impl<K, V, S> Slots<(K, V), S> for Open<K, V, S> {
 
     #[inline]
     fn take_used(&mut self) -> u64 {
-        let used = &self.node().used;
-        if used.load(Ordering::Relaxed) == 0 {
-            return 0;
-        }
-        used.swap(0, Ordering::Relaxed)
+        self.node().take_used()
     }
 
     fn set_over_from(&mut self, tick: u64) {

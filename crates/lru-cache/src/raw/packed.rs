@@ -162,18 +162,30 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
         asks_mark: bool,
         mut is_it: impl FnMut(&E) -> bool,
     ) -> Option<usize> {
+        self.find_far_at(print.tag, |at| {
+            (!asks_mark || self.marks()[at] == print.mark) && is_it(self.entry(at))
+        })
+    }
+
+    /// The first of the far slots with this tag of which `is_it` is true.
+    #[inline]
+    pub(crate) fn find_far_at(
+        &self,
+        tag: u8,
+        mut is_it: impl FnMut(usize) -> bool,
+    ) -> Option<usize> {
         let far_tags = self.at(self.offsets().far_tags);
         let mut from = NEAR;
         while from < self.len() {
             // SAFETY: the first byte is a far tag, and at least [`LANES`] come after the last of those.
-            let mut agree = unsafe { agreeing(far_tags.add(from - NEAR), print.tag) };
+            let mut agree = unsafe { agreeing(far_tags.add(from - NEAR), tag) };
             while agree != 0 {
                 let at = from + agree.trailing_zeros() as usize;
                 if at >= self.len() {
                     // The bytes after the tags are of another column.
                     return None;
                 }
-                if (!asks_mark || self.marks()[at] == print.mark) && is_it(self.entry(at)) {
+                if is_it(at) {
                     return Some(at);
                 }
                 agree &= agree - 1;

@@ -50,8 +50,11 @@ struct Kept<K, V> {
     chunks: Vec<NonNull<Far<(K, V)>>>,
     /// A row for each number of doublings that there was, with its length. One is used again when its number is, so all are
     /// twice the longest, and that is 8 bytes a set.
-    rows: [Option<(NonNull<AtomicPtr<Node<(K, V)>>>, usize)>; DOUBLINGS_MAX + 1],
+    rows: [Option<Row<(K, V)>>; DOUBLINGS_MAX + 1],
 }
+
+/// Where the nodes are, in their order, and how many.
+type Row<E> = (NonNull<AtomicPtr<Node<E>>>, usize);
 
 /// What somebody who reads without the lock has to know of those who hold it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,7 +218,7 @@ impl<K, V> Home<K, V> {
             // SAFETY: the slot had a tag, so it had an entry, and nothing has changed since; so the copy is of that entry.
             let (its, _) = unsafe { entry.assume_init_ref() };
             if key.equivalent(its) {
-                note_use(node, at);
+                node.note_use(at);
                 // SAFETY: as above; a copy of the bytes of a plain value is one of the value.
                 let (_, value) = unsafe { entry.assume_init() };
                 return Seen::Found(value);
@@ -240,7 +243,7 @@ impl<K, V> Home<K, V> {
                 // SAFETY: as for the near ones: with nothing changed, this chunk was the node's, and the slot had an entry.
                 let (its, _) = unsafe { entry.assume_init_ref() };
                 if key.equivalent(its) {
-                    note_use(node, from + at);
+                    node.note_use(from + at);
                     // SAFETY: as above.
                     let (_, value) = unsafe { entry.assume_init() };
                     return Seen::Found(value);
@@ -368,16 +371,6 @@ fn copy_out<K, V>(from: *const (K, V), entry: &mut MaybeUninit<(K, V)>) {
     unsafe {
         load(&raw const (*from).0, &raw mut (*to).0);
         load(&raw const (*from).1, &raw mut (*to).1);
-    }
-}
-
-/// Leaves a note for the policy. If the entry has just left, it is taken for a use of who came in its place.
-#[inline]
-fn note_use<E>(node: &Node<E>, at: usize) {
-    let bit = 1 << at;
-    // A key in heavy use is written to no more, until the policy has read the note.
-    if node.used.load(Ordering::Relaxed) & bit == 0 {
-        node.used.fetch_or(bit, Ordering::Relaxed);
     }
 }
 

@@ -12,7 +12,7 @@ use super::super::seq::{Seen, Seq};
 /// Slots whose tags and entries are in the node itself.
 pub(super) const NEAR: usize = 39;
 /// Slots of each chunk beyond it.
-pub(super) const FAR: usize = 8;
+pub(super) const FAR: usize = 4;
 /// Slots of which it is noted that somebody used them without the lock.
 pub(super) const NOTED: usize = 64;
 
@@ -30,8 +30,9 @@ pub(super) struct Node<E> {
     pub(super) seq: Seq,
     /// Whether `over_from` is to be looked at.
     pub(super) has_ends: AtomicBool,
-    /// A bit for each of the first [`NOTED`] slots that was used since it was last asked.
-    pub(super) used: AtomicU64,
+    /// A bit for each of the first [`NOTED`] slots that was used since it was last asked. It is read and written in two steps,
+    /// so that a look-up has none that locks: of two who write it at once, one is forgotten. It is a hint for the policy.
+    used: AtomicU64,
     pub(super) far: AtomicPtr<Far<E>>,
     tags: [AtomicU64; TAG_WORDS],
     entries: [UnsafeCell<MaybeUninit<E>>; NEAR],
@@ -77,8 +78,9 @@ impl<E> Node<E> {
     /// Which slots have this tag, a bit each.
     #[inline]
     pub(super) fn agreeing(&self, tag: u8) -> u64 {
-        let words = [0, 1, 2, 3, 4].map(|n: usize| self.tags[n].load(Ordering::Relaxed));
-        agreeing(words, tag)
+        // Written out, for it is not unrolled otherwise.
+        let word = |n: usize| self.tags[n].load(Ordering::Relaxed);
+        agreeing([word(0), word(1), word(2), word(3), word(4)], tag)
     }
 
     /// Has no entries any more, to anybody.
@@ -91,6 +93,39 @@ impl<E> Node<E> {
         self.seq.end();
         self.used.store(0, Ordering::Relaxed);
         self.has_ends.store(false, Ordering::Relaxed);
+    }
+
+    /// Leaves a note for the policy. If the entry has just left, it is taken for a use of who came in its place.
+    #[inline]
+    pub(super) fn note_use(&self, at: usize) {
+        let used = self.used.load(Ordering::Relaxed);
+        // A key in heavy use is written to no more, until the policy has read the note.
+        if used >> at & 1 == 0 {
+            self.used.store(used | 1 << at, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    pub(super) fn take_used(&self) -> u64 {
+        let used = self.used.load(Ordering::Relaxed);
+        if used != 0 {
+            self.used.store(0, Ordering::Relaxed);
+        }
+        used
+    }
+
+    #[inline]
+    pub(super) fn is_used(&self, at: usize) -> bool {
+        at < NOTED && self.used.load(Ordering::Relaxed) >> at & 1 == 1
+    }
+
+    #[inline]
+    pub(super) fn set_used(&self, at: usize, is: bool) {
+        if self.is_used(at) != is && at < NOTED {
+            let others = self.used.load(Ordering::Relaxed) & !(1 << at);
+            let used = others | u64::from(is) << at;
+            self.used.store(used, Ordering::Relaxed);
+        }
     }
 
     #[inline]

@@ -255,5 +255,5 @@ fn memory_is_used_again() {
             }
         }
     }
-    assert_eq!(home.kept(), (4, 1 + 8));
+    assert_eq!(home.kept(), (4, 1 + 16));
 }
