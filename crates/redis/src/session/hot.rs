@@ -5,11 +5,13 @@
 
 use std::time::Duration;
 
-use purlin_session_store::{Entry, Record, SessionKey, Slide, StoreError, Version};
+use purlin_session_store::{Entry, ErrorKind, Record, SessionKey, Slide, StoreError, Version};
 use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisError, Script, ServerErrorKind, Value};
 
 use super::RedisSessionStore;
+use super::batch::{Answer, Ask};
+use super::failure::store_error;
 use super::glance::{self, Now, OWNED, digits};
 use super::scripts::{Reply, decimal, millis};
 
@@ -20,7 +22,7 @@ pub(super) enum Glance {
     AskTheScript,
 }
 
-impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
     /// [`load`](purlin_session_store::SessionStore::load), as far as it can be told from the row.
     pub(super) async fn glance(
         &self,
@@ -45,11 +47,8 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
         now: Now,
     ) -> Result<Glance, StoreError> {
         let get = get(&self.name_of(key));
-        let mut connection = self.connection().clone();
-        let row = self
-            .in_time(get.query_async::<Option<Vec<u8>>>(&mut connection))
-            .await?;
-        let Some(row) = row else {
+        let (row, _) = self.ask(Ask(get, None)).await?;
+        let Some(row) = row_of(row)? else {
             return Ok(Glance::Answer(None));
         };
         Ok(match glance::read(row, now, slide) {
@@ -71,35 +70,25 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
             digits(now.deadline(idle)).into_bytes(),
             decimal(millis(min_gain)),
         ];
-        let mut both = Pipeline::with_capacity(2);
-        both.add_command(evalsha(script, &name, &[&args[0], &args[1]]));
-        both.add_command(get(&name));
-        let mut connection = self.connection().clone();
-        let answer = async {
-            let answer = both
-                .query_async::<(u8, Option<Vec<u8>>)>(&mut connection)
-                .await;
-            match answer {
-                // The script is there for the next one; and a row that is no string is the other script's to refuse.
-                Err(error) if is_no_script(&error) => script
-                    .prepare_invoke()
-                    .load_async(&mut connection)
-                    .await
-                    .map(|_| None),
-                Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
-                answer => answer.map(Some),
+        let slide = evalsha(script, &name, &[&args[0], &args[1]]);
+        let (moved, row) = self.ask(Ask(slide, Some(get(&name)))).await?;
+        let moved = match checked(moved) {
+            Ok(moved) => moved,
+            // The script is there for the next one; and a row that is no string is the other script's to refuse.
+            Err(error) if is_no_script(&error) => {
+                self.send_script(script).await?;
+                return Ok(Glance::AskTheScript);
             }
+            Err(error) if error.code() == Some("WRONGTYPE") => return Ok(Glance::AskTheScript),
+            Err(error) => return Err(store_error(error)),
         };
-        let Some((moved, row)) = self.in_time(answer).await? else {
-            return Ok(Glance::AskTheScript);
-        };
-        let Some(row) = row else {
+        let Some(row) = row_of(row)? else {
             return Ok(Glance::Answer(None));
         };
         let Some((entry, owned)) = glance::read(row, now, Slide::No) else {
             return Ok(Glance::AskTheScript);
         };
-        if let (OWNED, Some(owned)) = (moved, owned) {
+        if let (true, Some(owned)) = (moved == Value::Int(OWNED.into()), owned) {
             // The load has happened. A list that cannot be mended now is at the next slide.
             let _ = self.relist(&owned, key, entry.remaining.absolute).await;
         }
@@ -142,19 +131,62 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
         name: &[u8],
         args: &[&[u8]],
     ) -> Result<Value, StoreError> {
-        let call = evalsha(script, name, args);
-        let mut connection = self.connection().clone();
-        let answer = async {
-            match call.query_async::<Value>(&mut connection).await {
-                Err(error) if is_no_script(&error) => {
-                    let load = script.prepare_invoke();
-                    let _ = load.load_async(&mut connection).await?;
-                    call.query_async(&mut connection).await
-                }
-                answer => answer,
+        let (answer, _) = self.ask(Ask(evalsha(script, name, args), None)).await?;
+        match answer.extract_error() {
+            Err(error) if is_no_script(&error) => {
+                self.send_script(script).await?;
+                let (answer, _) = self.ask(Ask(evalsha(script, name, args), None)).await?;
+                answer.extract_error().map_err(store_error)
             }
-        };
-        self.in_time(answer).await
+            answer => answer.map_err(store_error),
+        }
+    }
+
+    async fn send_script(&self, script: &Script) -> Result<(), StoreError> {
+        let load = script.prepare_invoke();
+        let mut connection = self.connection().clone();
+        self.in_time(load.load_async(&mut connection)).await?;
+        Ok(())
+    }
+
+    /// Asks the server: with what others ask at the same moment, if the connection takes that.
+    async fn ask(&self, ask: Ask) -> Result<Answer, StoreError> {
+        if let Some(batches) = self.batches() {
+            let limit = self.settings().timeout;
+            return batches.ask(self.connection(), limit, ask).await;
+        }
+        let mut connection = self.connection().clone();
+        self.in_time(async {
+            let Ask(first, second) = ask;
+            let Some(second) = second else {
+                return Ok((connection.req_packed_command(&first).await?, Value::Nil));
+            };
+            let mut both = Pipeline::with_capacity(2);
+            both.add_command(first);
+            both.add_command(second);
+            let answers = connection.req_packed_commands(&both, 0, 2).await?;
+            let mut answers = answers.into_iter();
+            let mut next = || answers.next().unwrap_or(Value::Nil);
+            Ok((next(), next()))
+        })
+        .await
+    }
+}
+
+/// A value that is no error.
+fn checked(value: Value) -> Result<Value, RedisError> {
+    match value {
+        Value::ServerError(error) => Err(error.into()),
+        value => Ok(value),
+    }
+}
+
+/// What a `GET` answers.
+fn row_of(value: Value) -> Result<Option<Vec<u8>>, StoreError> {
+    match checked(value).map_err(store_error)? {
+        Value::Nil => Ok(None),
+        Value::BulkString(row) => Ok(Some(row)),
+        _ => Err(StoreError::new(ErrorKind::Corrupt)),
     }
 }
 
