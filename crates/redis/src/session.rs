@@ -11,6 +11,7 @@ mod users;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use purlin_core::Retry;
@@ -62,6 +63,8 @@ struct Shared {
     batches: Option<Batches>,
     scripts: Scripts,
     server_time: ServerTime,
+    /// Whether it was found to be one from before Redis 7.
+    is_old_server: AtomicBool,
     settings: RedisSessionStoreBuilder,
 }
 
@@ -160,6 +163,7 @@ impl RedisSessionStoreBuilder {
                 batches,
                 scripts: Scripts::new(),
                 server_time: ServerTime::new(),
+                is_old_server: AtomicBool::new(false),
                 settings: self,
             }),
         }
@@ -200,6 +204,10 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
 
     fn batches(&self) -> Option<&Batches> {
         self.shared.batches.as_ref()
+    }
+
+    fn is_old_server(&self) -> &AtomicBool {
+        &self.shared.is_old_server
     }
 
     fn connection(&self) -> &C {
@@ -269,7 +277,13 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
             Slide::To { idle, min_gain } => (millis(idle).to_string(), millis(min_gain)),
         };
         let without_payload: &[u8] = if without_payload { b"1" } else { b"" };
-        let args = [idle.as_bytes(), &decimal(min_gain), without_payload];
+        let moves_the_key: &[u8] = if self.moves_the_key(slide) { b"1" } else { b"" };
+        let args = [
+            idle.as_bytes(),
+            &decimal(min_gain),
+            without_payload,
+            moves_the_key,
+        ];
         let asked = self.server_time().asked();
         match self.run_settled(&self.scripts().load, key, &args).await? {
             Reply::Live {

@@ -123,6 +123,17 @@ impl Batches {
     }
 }
 
+impl Gathering {
+    fn new(runtime: runtime::Id) -> Self {
+        Gathering {
+            asks: Vec::new(),
+            message: Arc::new(Message::new()),
+            runtime,
+            has_sender: false,
+        }
+    }
+}
+
 /// Nothing panics under these locks but the client, which leaves [`State::Answered`] behind.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -133,13 +144,12 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Call<'_, C> {
     fn join(&self, ask: Ask, waker: &Waker) -> (Arc<Message>, usize) {
         let here = runtime::Handle::current().id();
         let mut gathering = self.batches.gathering();
-        let full = gathering.take_if(|open| open.asks.len() >= MAX_CALLS || open.runtime != here);
-        let open = gathering.get_or_insert_with(|| Gathering {
-            asks: Vec::new(),
-            message: Arc::new(Message::new()),
-            runtime: here,
-            has_sender: false,
-        });
+        if gathering.as_ref().is_some_and(|open| open.runtime != here) {
+            drop(gathering);
+            return self.send_alone(ask, waker, here);
+        }
+        let full = gathering.take_if(|open| open.asks.len() >= MAX_CALLS);
+        let open = gathering.get_or_insert_with(|| Gathering::new(here));
         let (message, place) = (Arc::clone(&open.message), open.asks.len());
         open.asks.push(Some(ask));
         let sends = !std::mem::replace(&mut open.has_sender, true);
@@ -153,6 +163,16 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Call<'_, C> {
             self.send(full);
         }
         (message, place)
+    }
+
+    /// Sends a message of this call's own, while tasks of another runtime gather one.
+    fn send_alone(&self, ask: Ask, waker: &Waker, here: runtime::Id) -> (Arc<Message>, usize) {
+        let mut ours = Gathering::new(here);
+        ours.asks.push(Some(ask));
+        let message = Arc::clone(&ours.message);
+        message.bell.wait(0, waker);
+        self.send(ours);
+        (message, 0)
     }
 
     /// Sends the message that this call has a part in, if nobody has.
@@ -342,3 +362,6 @@ impl fmt::Debug for Batches {
         f.debug_struct("Batches").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
