@@ -18,7 +18,7 @@
 //!
 //! "Exact" leaves the noise of the keys themselves. `docs/plots/hash-ring.svg` in the repository draws balance and
 //! movement against the number of nodes, and `docs/BENCHMARKS.md` has the times beside those of other crates. [`diff`] lists what moves between two placements with
-//! ranges ([`Ranges`]); [`Spread`] puts replicas into different zones.
+//! ranges ([`Ranges`]); [`Spread`] puts replicas into different zones and racks.
 //!
 //! # What is promised
 //!
@@ -35,12 +35,14 @@
 //!
 //! # Snapshots
 //!
-//! `to_bytes` gives a placement as bytes, all numbers little-endian: the four bytes `PLpl`; the format, 1;
-//! the algorithm's number ([`Algorithm`]); the placement hash in its 18 bytes; the version as `u64`; a byte
-//! for where replicas may stand, 0 anywhere and 1 spread over zones; the number of nodes as `u32`, and for
-//! each, by ascending id, its id (`u64`), weight (`u32`), name (length as `u32`, UTF-8), and a byte 0, or 1
-//! and the zone's name; what the algorithm adds, which its `to_bytes` says (a ring: points per weight unit as
-//! `u32`); the XXH3-64 of everything before as `u64`. The checksum finds damage, not malice.
+//! `to_bytes` gives a placement as bytes, all numbers little-endian: the four bytes `PLpl`; the format, which is
+//! 2 if a node has a rack or replicas are spread over racks, and otherwise 1; the algorithm's number
+//! ([`Algorithm`]); the placement hash in its 18 bytes; the version as `u64`; a byte for where replicas may
+//! stand, 0 anywhere, 1 spread over zones and 2 over zones and racks; the number of nodes as `u32`, and for
+//! each, by ascending id, its id (`u64`), weight (`u32`), name (length as `u32`, UTF-8), and a byte, to which a
+//! zone adds 1 and a rack 2, with the names of what there is, zone first; what the algorithm adds, which its
+//! `to_bytes` says (a ring: points per weight unit as `u32`); the XXH3-64 of everything before as `u64`. The
+//! checksum finds damage, not malice.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -66,6 +68,7 @@ mod memento;
 mod mix;
 mod multi_probe;
 mod nodes;
+mod places;
 mod plan;
 mod planner;
 mod points;
