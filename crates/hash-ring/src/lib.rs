@@ -30,7 +30,10 @@
 //! - **Only what must move moves.** Adding a node moves keys to it and no others; removing one moves its
 //!   keys and no others; a new weight moves keys only to or from its node.
 //! - **Values do not change.** A placement is immutable; a change gives another value with the next version.
-//!   Readers need no lock: keep the value behind an `Arc` or an atomic pointer and swap it.
+#![cfg_attr(
+    feature = "std",
+    doc = "  [`Current`] holds the version in use: readers never wait, and versions only go up."
+)]
 //! - **No allocation on lookups**, and no `unsafe` anywhere.
 //!
 //! # Snapshots
@@ -56,6 +59,10 @@ mod any;
 mod availability;
 mod bounded;
 mod buckets;
+#[cfg(feature = "std")]
+mod change;
+#[cfg(feature = "std")]
+mod current;
 mod diff;
 mod error;
 mod fleet;
@@ -80,6 +87,7 @@ mod salted;
 mod slots;
 mod snapshot;
 mod spread;
+mod versioned;
 #[cfg(feature = "serde")]
 mod with_serde;
 
@@ -87,6 +95,10 @@ pub use anchor::{Anchor, AnchorOptions};
 pub use any::{Algorithm, AnyPlacement, ParseAlgorithmError};
 pub use availability::{Loss, expected_unavailable};
 pub use bounded::{BoundError, BoundedLoad, Held};
+#[cfg(feature = "std")]
+pub use change::{Change, PublishError, PublishErrorKind, Published};
+#[cfg(feature = "std")]
+pub use current::{Current, Reader};
 pub use diff::{Diff, HashesDiffer, Move, diff, diff_any, least_movement, moves};
 pub use error::BuildError;
 pub use fleet::Builder;
@@ -102,3 +114,4 @@ pub use ring::{Ring, RingOptions};
 pub use slots::{SlotOptions, SlotTable};
 pub use snapshot::DecodeError;
 pub use spread::Spread;
+pub use versioned::Versioned;
