@@ -13,6 +13,8 @@ mod remove;
 mod room;
 mod shard;
 mod shard_count;
+#[cfg(feature = "serde")]
+mod snapshot;
 mod store;
 mod watch;
 
@@ -33,6 +35,8 @@ pub use self::iter::Iter;
 pub use self::refresh::{Due, Refresh, Served};
 use self::shard::{Locked, Shard};
 pub(crate) use self::shard_count::shard_count;
+#[cfg(feature = "serde")]
+pub use self::snapshot::Snapshot;
 use crate::builder::{Builder, Unlimited, Weigher};
 use crate::engine::{Engine, Fresh};
 use crate::expiry::Lifetimes;

@@ -77,7 +77,7 @@ async fn the_redis_store_keeps_the_contract() {
         clock: raw(&redis).await,
     };
     let report = check(&real).await.unwrap();
-    assert_eq!(report.interleavings, 2 * 16 * 16 * 20);
+    assert_eq!(report.interleavings, 2 * 16 * 16 * 10);
     assert_eq!(report.promises, 26);
 }
 

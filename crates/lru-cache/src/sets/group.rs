@@ -15,7 +15,7 @@ use crate::raw::Print;
 /// A set with the weights and lives of its entries beside it, which are there once one is other than plain.
 #[derive(Debug)]
 pub(super) struct Group<K, V> {
-    set: Set<(K, V), Extras>,
+    pub(super) set: Set<(K, V), Extras>,
 }
 
 /// How many who are to leave may stay instead, for what they cost, before one leaves.
@@ -310,7 +310,7 @@ impl<K, V> Group<K, V> {
 
     /// Where to write this down, if there is anything to write, or if others have.
     #[inline]
-    fn extras_for(&mut self, extra: Extra, now: Tick) -> Option<&mut Extras> {
+    pub(super) fn extras_for(&mut self, extra: Extra, now: Tick) -> Option<&mut Extras> {
         if self.set.side().is_none() && extra != Extra::PLAIN {
             self.set.set_side(Extras::new(now));
         }
