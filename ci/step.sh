@@ -3,6 +3,8 @@
 # long it took.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# What a check compiles once needs no record for the next time.
+export CARGO_INCREMENTAL="${CARGO_INCREMENTAL-0}"
 
 current_step=
 finish() {
@@ -31,6 +33,11 @@ libraries() {
             sed -n 's/^name = "\(.*\)"$/\1/p' "$manifest" | head -n 1
         fi
     done
+}
+
+# has_default_features CRATE: whether there are any, so that it is another crate without.
+has_default_features() {
+    grep -q '^default = \[.*"' "crates/${1#purlin-}/Cargo.toml" "crates/$1/Cargo.toml" 2>/dev/null
 }
 
 # cargo_tool NAME: makes sure that `cargo NAME` exists.

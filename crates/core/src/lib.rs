@@ -15,7 +15,7 @@
 //! | [`PlacementKey`], [`PlacementHash`] | the bytes of a key and their hash, the same on every machine and in every version |
 //! | [`MapHasher`] | the hash of tables inside one process, about which nothing is promised |
 //! | [`Placement`] | which nodes own a key |
-//! | [`Node`], [`NodeId`], [`Weight`], [`Zone`], [`Health`] | what a node is |
+//! | [`Node`], [`NodeId`], [`Weight`], [`Zone`], [`Rack`], [`Health`] | what a node is |
 //! | [`CacheStore`] | what a cache is to somebody who layers caches |
 //! | [`Token`], [`TokenSet`] | the proof of a write, carried to whoever reads next |
 //! | [`Retry`], [`Backoff`] | what may be tried again, and when |
@@ -68,7 +68,7 @@ pub use meter::publish_metrics;
 #[cfg(feature = "tracing")]
 pub use meter::publish_tracing;
 pub use meter::{Meter, Reading, Value};
-pub use node::{Health, Node, NodeId, Weight, Zone};
+pub use node::{Health, Node, NodeId, Rack, Weight, Zone};
 pub use placement::Placement;
 pub use placement_hash::{HashAlgorithm, HashMismatch, ParseHashError, PlacementHash};
 pub use retry::{Retry, Safety};

@@ -39,45 +39,53 @@ impl Default for Weight {
     }
 }
 
-/// The failure domain a node stands in: a rack, an availability zone, a region. Copies of one thing belong
-/// in different zones. Equal names are the same zone. Cloning is cheap.
+/// The failure domain a node stands in: an availability zone, a region, or a rack where there is nothing above it.
+/// Copies of one thing belong in different zones. Equal names are the same zone. Cloning is cheap.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Zone(Arc<str>);
 
-impl Zone {
-    /// The zone of this name.
-    pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Zone(name.into())
-    }
+/// The failure domain within a zone: a rack, a chassis, a switch. Copies of one thing that must share a zone
+/// belong in different racks. Equal names in one zone are the same rack, and in two zones two racks. Cloning is
+/// cheap.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rack(Arc<str>);
 
-    /// The zone's name.
-    pub fn name(&self) -> &str {
-        &self.0
-    }
-}
+macro_rules! failure_domain {
+    ($($domain:ident, $noun:literal);*) => {$(
+        impl $domain {
+            #[doc = concat!("The ", $noun, " of this name.")]
+            pub fn new(name: impl Into<Arc<str>>) -> Self {
+                $domain(name.into())
+            }
 
-impl fmt::Display for Zone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-#[cfg(feature = "serde")]
-mod with_serde {
-    use super::Zone;
-
-    impl serde::Serialize for Zone {
-        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.serialize_str(self.name())
+            #[doc = concat!("The ", $noun, "'s name.")]
+            pub fn name(&self) -> &str {
+                &self.0
+            }
         }
-    }
 
-    impl<'de> serde::Deserialize<'de> for Zone {
-        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            alloc::string::String::deserialize(deserializer).map(Zone::new)
+        impl fmt::Display for $domain {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
         }
-    }
+
+        #[cfg(feature = "serde")]
+        impl serde::Serialize for $domain {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl<'de> serde::Deserialize<'de> for $domain {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <String as serde::Deserialize>::deserialize(deserializer).map($domain::new)
+            }
+        }
+    )*};
 }
+failure_domain!(Zone, "zone"; Rack, "rack");
 
 /// A member of a fleet: something keys live on or requests go to.
 ///
@@ -87,9 +95,13 @@ mod with_serde {
 /// let node = Node::new(NodeId(7), "cache-7:11211").with_weight(Weight(2)).with_zone(Zone::new("eu-1a"));
 /// assert_eq!(node.id, NodeId(7));
 /// ```
+///
+/// Later versions may say more of a node; make one with [`Node::new`]. In serialised text a node without a rack
+/// is written without that field, as before there was one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Node {
     /// Identity, which decides placement in every algorithm of ours.
     pub id: NodeId,
@@ -101,6 +113,9 @@ pub struct Node {
     /// Failure domain, where it is known.
     #[cfg_attr(feature = "serde", serde(default))]
     pub zone: Option<Zone>,
+    /// Failure domain within the zone, where it is known. Says nothing of a node of no zone.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub rack: Option<Rack>,
 }
 
 impl Node {
@@ -111,6 +126,7 @@ impl Node {
             name: name.into(),
             weight: Weight::ONE,
             zone: None,
+            rack: None,
         }
     }
 
@@ -127,6 +143,35 @@ impl Node {
             zone: Some(zone),
             ..self
         }
+    }
+
+    /// The same node in a rack of its zone.
+    #[must_use]
+    pub fn with_rack(self, rack: Rack) -> Self {
+        Node {
+            rack: Some(rack),
+            ..self
+        }
+    }
+}
+
+/// Text without the rack where there is none, so that readers which know no racks take what they always took.
+/// Forms that tell fields apart by their places alone have all of them.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Node {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+
+        let with_rack = self.rack.is_some() || !serializer.is_human_readable();
+        let mut form = serializer.serialize_struct("Node", 4 + usize::from(with_rack))?;
+        form.serialize_field("id", &self.id)?;
+        form.serialize_field("name", &self.name)?;
+        form.serialize_field("weight", &self.weight)?;
+        form.serialize_field("zone", &self.zone)?;
+        if with_rack {
+            form.serialize_field("rack", &self.rack)?;
+        }
+        form.end()
     }
 }
 

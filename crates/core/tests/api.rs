@@ -85,7 +85,7 @@ fn an_id_prints_as_words() {
 
 #[cfg(feature = "serde")]
 mod with_serde {
-    use purlin_core::{Health, Node, NodeId, PlacementHash, Weight, Zone};
+    use purlin_core::{Health, Node, NodeId, PlacementHash, Rack, Weight, Zone};
 
     #[test]
     fn values_that_travel_survive_the_trip() {
@@ -98,6 +98,24 @@ mod with_serde {
         let short: Node = serde_json::from_str(r#"{"id":7,"name":"a:1"}"#).unwrap();
         assert_eq!(short, Node::new(NodeId(7), "a:1"));
         assert!(serde_json::from_str::<Node>(r#"{"id":7,"name":"a","wieght":2}"#).is_err());
+
+        let racked = node.clone().with_rack(Rack::new("r"));
+        let json = serde_json::to_string(&racked).unwrap();
+        assert_eq!(
+            json,
+            r#"{"id":7,"name":"a:1","weight":2,"zone":"z","rack":"r"}"#
+        );
+        assert_eq!(serde_json::from_str::<Node>(&json).unwrap(), racked);
+        assert_ne!(racked, node);
+
+        // Forms without names have every field, and take what was written before there were racks.
+        for node in [&node, &racked] {
+            let bytes = rmp_serde::to_vec(node).unwrap();
+            assert_eq!(bytes[0], 0x95, "an array of five");
+            assert_eq!(&rmp_serde::from_slice::<Node>(&bytes).unwrap(), node);
+        }
+        let before = rmp_serde::to_vec(&(7, "a:1", 2, Some("z"))).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Node>(&before).unwrap(), node);
 
         let hash = PlacementHash::xxh64(5);
         let json = serde_json::to_string(&hash).unwrap();

@@ -136,7 +136,7 @@ impl<P: Placement> BoundedLoad<P> {
     }
 
     /// The same load under another version of the placement: nodes that stay keep counting where they were,
-    /// together with the requests that older versions still hold. Swap it in as any other snapshot.
+    /// together with the requests that older versions still hold. A `Current` exchanges it as any other version.
     ///
     /// # Errors
     ///
@@ -259,10 +259,27 @@ impl<P: Placement> BoundedLoad<P> {
         });
         if sum > usize::MAX / 2 { 0 } else { sum }
     }
+}
 
+impl<P> BoundedLoad<P> {
     /// The placement below.
     pub fn placement(&self) -> &P {
         &self.placement
+    }
+
+    /// Whether what one holds counts for the other too.
+    pub(crate) fn shares_load_with<Q>(&self, other: &BoundedLoad<Q>) -> bool {
+        Arc::ptr_eq(&self.totals, &other.totals)
+    }
+}
+
+/// Equal if they choose alike and count the same load, not if two loads happen to be of one size.
+impl<P: PartialEq> PartialEq for BoundedLoad<P> {
+    fn eq(&self, other: &Self) -> bool {
+        self.shares_load_with(other)
+            && self.bound == other.bound
+            && self.nodes == other.nodes
+            && self.placement == other.placement
     }
 }
 

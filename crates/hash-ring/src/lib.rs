@@ -18,7 +18,7 @@
 //!
 //! "Exact" leaves the noise of the keys themselves. `docs/plots/hash-ring.svg` in the repository draws balance and
 //! movement against the number of nodes, and `docs/BENCHMARKS.md` has the times beside those of other crates. [`diff`] lists what moves between two placements with
-//! ranges ([`Ranges`]); [`Spread`] puts replicas into different zones.
+//! ranges ([`Ranges`]); [`Spread`] puts replicas into different zones and racks.
 //!
 //! # What is promised
 //!
@@ -30,17 +30,22 @@
 //! - **Only what must move moves.** Adding a node moves keys to it and no others; removing one moves its
 //!   keys and no others; a new weight moves keys only to or from its node.
 //! - **Values do not change.** A placement is immutable; a change gives another value with the next version.
-//!   Readers need no lock: keep the value behind an `Arc` or an atomic pointer and swap it.
+#![cfg_attr(
+    feature = "std",
+    doc = "  [`Current`] holds the version in use: readers never wait, and versions only go up."
+)]
 //! - **No allocation on lookups**, and no `unsafe` anywhere.
 //!
 //! # Snapshots
 //!
-//! `to_bytes` gives a placement as bytes, all numbers little-endian: the four bytes `PLpl`; the format, 1;
-//! the algorithm's number ([`Algorithm`]); the placement hash in its 18 bytes; the version as `u64`; a byte
-//! for where replicas may stand, 0 anywhere and 1 spread over zones; the number of nodes as `u32`, and for
-//! each, by ascending id, its id (`u64`), weight (`u32`), name (length as `u32`, UTF-8), and a byte 0, or 1
-//! and the zone's name; what the algorithm adds, which its `to_bytes` says (a ring: points per weight unit as
-//! `u32`); the XXH3-64 of everything before as `u64`. The checksum finds damage, not malice.
+//! `to_bytes` gives a placement as bytes, all numbers little-endian: the four bytes `PLpl`; the format, which is
+//! 2 if a node has a rack or replicas are spread over racks, and otherwise 1; the algorithm's number
+//! ([`Algorithm`]); the placement hash in its 18 bytes; the version as `u64`; a byte for where replicas may
+//! stand, 0 anywhere, 1 spread over zones and 2 over zones and racks; the number of nodes as `u32`, and for
+//! each, by ascending id, its id (`u64`), weight (`u32`), name (length as `u32`, UTF-8), and a byte, to which a
+//! zone adds 1 and a rack 2, with the names of what there is, zone first; what the algorithm adds, which its
+//! `to_bytes` says (a ring: points per weight unit as `u32`); the XXH3-64 of everything before as `u64`. The
+//! checksum finds damage, not malice.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -54,6 +59,10 @@ mod any;
 mod availability;
 mod bounded;
 mod buckets;
+#[cfg(feature = "std")]
+mod change;
+#[cfg(feature = "std")]
+mod current;
 mod diff;
 mod error;
 mod fleet;
@@ -66,6 +75,7 @@ mod memento;
 mod mix;
 mod multi_probe;
 mod nodes;
+mod places;
 mod plan;
 mod planner;
 mod points;
@@ -77,6 +87,7 @@ mod salted;
 mod slots;
 mod snapshot;
 mod spread;
+mod versioned;
 #[cfg(feature = "serde")]
 mod with_serde;
 
@@ -84,6 +95,10 @@ pub use anchor::{Anchor, AnchorOptions};
 pub use any::{Algorithm, AnyPlacement, ParseAlgorithmError};
 pub use availability::{Loss, expected_unavailable};
 pub use bounded::{BoundError, BoundedLoad, Held};
+#[cfg(feature = "std")]
+pub use change::{Change, PublishError, PublishErrorKind, Published};
+#[cfg(feature = "std")]
+pub use current::{Current, Reader};
 pub use diff::{Diff, HashesDiffer, Move, diff, diff_any, least_movement, moves};
 pub use error::BuildError;
 pub use fleet::Builder;
@@ -99,3 +114,4 @@ pub use ring::{Ring, RingOptions};
 pub use slots::{SlotOptions, SlotTable};
 pub use snapshot::DecodeError;
 pub use spread::Spread;
+pub use versioned::Versioned;

@@ -1,11 +1,11 @@
 //! The nodes of a placement, in an order of their own.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use purlin_core::{Node, NodeId};
 
 use crate::BuildError;
+use crate::places::Places;
 
 /// Nodes sorted by id, whatever order they came in, so that everything computed from their order is the
 /// same on every machine. A node's place in the list is its index, by which tables and points name it.
@@ -14,11 +14,8 @@ pub(crate) struct Nodes {
     nodes: Vec<Node>,
     /// The ids alone, in the same order: what lookups read.
     ids: Ids,
-    /// A number for each node's zone, in the same order. Nodes of no zone have one each.
-    zones: Vec<u32>,
-    /// `reach[r]` is how many nodes with a weight above 0 can be chosen with at most `r` of a zone. Its last
-    /// is the number of such nodes, so it is never empty.
-    reach: Vec<u32>,
+    /// Where they stand, in the same order.
+    places: Places,
 }
 
 /// Half as wide where all fit, which is nearly everywhere: the ids of 10 000 nodes then leave more of a cache to
@@ -62,28 +59,10 @@ impl Nodes {
     }
 
     fn of_sorted(nodes: Vec<Node>) -> Self {
-        let ids = Ids::of(&nodes);
-        let mut numbers = BTreeMap::new();
-        let mut sizes: Vec<u32> = Vec::new();
-        let mut zones = Vec::with_capacity(nodes.len());
-        for node in &nodes {
-            let fresh = sizes.len() as u32;
-            let number = node
-                .zone
-                .as_ref()
-                .map_or(fresh, |zone| *numbers.entry(zone).or_insert(fresh));
-            if number == fresh {
-                sizes.push(0);
-            }
-            sizes[number as usize] += u32::from(!node.weight.is_zero());
-            zones.push(number);
-        }
-        let reach = reach(&mut sizes);
         Nodes {
+            ids: Ids::of(&nodes),
+            places: Places::of(&nodes),
             nodes,
-            ids,
-            zones,
-            reach,
         }
     }
 
@@ -155,14 +134,8 @@ impl Nodes {
         Some(found)
     }
 
-    #[inline]
-    pub(crate) fn zone(&self, index: u32) -> u32 {
-        self.zones[index as usize]
-    }
-
-    /// How many nodes with a weight above 0 can be chosen with at most `per_zone` of a zone.
-    pub(crate) fn reach(&self, per_zone: usize) -> usize {
-        self.reach[per_zone.min(self.reach.len() - 1)] as usize
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
     }
 
     pub(crate) fn as_slice(&self) -> &[Node] {
@@ -185,38 +158,11 @@ impl Nodes {
     /// How many nodes take keys.
     #[inline]
     pub(crate) fn n_weighted(&self) -> usize {
-        self.reach.last().map_or(0, |&reach| reach as usize)
+        self.places.n_weighted()
     }
 
     /// The sum of all weights. At most 2^24 nodes of 2^32 units fit with room to spare.
     pub(crate) fn total_weight(&self) -> u64 {
         self.nodes.iter().map(|node| u64::from(node.weight.0)).sum()
-    }
-}
-
-/// How many can be chosen of zones of these sizes with at most 0, 1, 2 … of each.
-fn reach(sizes: &mut [u32]) -> Vec<u32> {
-    sizes.sort_unstable();
-    let mut reach = Vec::from([0]);
-    let (mut total, mut exhausted) = (0, 0);
-    for taken in 0..sizes.last().copied().unwrap_or(0) {
-        // A zone gives one more as long as it has more than were taken.
-        exhausted += sizes[exhausted..].partition_point(|&size| size <= taken);
-        total += (sizes.len() - exhausted) as u32;
-        reach.push(total);
-    }
-    reach
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reach_counts_zone_by_zone() {
-        assert_eq!(reach(&mut []), [0]);
-        assert_eq!(reach(&mut [0, 0]), [0]);
-        assert_eq!(reach(&mut [1, 1, 1]), [0, 3]);
-        assert_eq!(reach(&mut [3, 1, 0, 2]), [0, 3, 5, 6]);
     }
 }

@@ -1,10 +1,9 @@
 //! The compact form of a placement: bytes that another process reads.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use purlin_core::{HashMismatch, Node, NodeId, PlacementHash, Retry, Weight, Zone};
+use purlin_core::{HashMismatch, Node, NodeId, PlacementHash, Rack, Retry, Weight, Zone};
 
 use crate::fleet::Fleet;
 use crate::{Algorithm, BuildError, Builder, Spread};
@@ -12,14 +11,20 @@ use crate::{Algorithm, BuildError, Builder, Spread};
 /// The first bytes of every snapshot.
 const MAGIC: [u8; 4] = *b"PLpl";
 
-/// The layout below. A reader refuses what it does not know.
-pub(crate) const FORMAT: u8 = 1;
+/// The layouts below. A reader refuses what it does not know.
+pub(crate) const FORMATS: core::ops::RangeInclusive<u8> = 1..=2;
+
+/// The first format that knows enough: the second one added racks. Whoever has none is read by everybody.
+pub(crate) fn format_of(nodes: &[Node], spread: Spread) -> u8 {
+    let racks = spread == Spread::ZonesAndRacks || nodes.iter().any(|node| node.rack.is_some());
+    1 + u8::from(racks)
+}
 
 /// A snapshot ends with this many bytes of checksum.
 #[cfg(feature = "serde")]
 pub(crate) const CHECKSUM_LEN: usize = 8;
 
-/// The least a node takes: id, weight, a name's length, no zone.
+/// The least a node takes: id, weight, a name's length, no zone or rack.
 const MIN_NODE_LEN: usize = 8 + 4 + 4 + 1;
 
 /// Why bytes are not a snapshot that can be used here.
@@ -93,7 +98,7 @@ impl Encoder {
     /// Begins with what every algorithm has.
     pub(crate) fn new(algorithm: Algorithm, fleet: &Fleet) -> Self {
         let nodes = fleet.nodes.as_slice();
-        let mut encoder = Encoder::begin(&MAGIC, algorithm as u8, nodes.len());
+        let mut encoder = Encoder::begin(&MAGIC, algorithm as u8, nodes, fleet.spread);
         encoder.bytes.extend_from_slice(&fleet.hash.to_bytes());
         encoder.u64(fleet.version);
         encoder.u8(fleet.spread.code());
@@ -102,12 +107,12 @@ impl Encoder {
     }
 
     /// Begins with what every frame has.
-    pub(crate) fn begin(magic: &[u8; 4], kind: u8, n_nodes: usize) -> Self {
+    pub(crate) fn begin(magic: &[u8; 4], kind: u8, nodes: &[Node], spread: Spread) -> Self {
         let mut encoder = Encoder {
-            bytes: Vec::with_capacity(64 + n_nodes * 48),
+            bytes: Vec::with_capacity(64 + nodes.len() * 48),
         };
         encoder.bytes.extend_from_slice(magic);
-        encoder.u8(FORMAT);
+        encoder.u8(format_of(nodes, spread));
         encoder.u8(kind);
         encoder
     }
@@ -118,9 +123,12 @@ impl Encoder {
             self.u64(node.id.0);
             self.u32(node.weight.0);
             self.text(&node.name);
-            self.u8(u8::from(node.zone.is_some()));
+            self.u8(u8::from(node.zone.is_some()) | u8::from(node.rack.is_some()) << 1);
             if let Some(zone) = &node.zone {
                 self.text(zone.name());
+            }
+            if let Some(rack) = &node.rack {
+                self.text(rack.name());
             }
         }
     }
@@ -187,6 +195,7 @@ impl Encoder {
 pub(crate) struct Decoder<'a> {
     /// What is still to be read, without the checksum.
     rest: &'a [u8],
+    format: u8,
     algorithm: u8,
     hash: PlacementHash,
     version: u64,
@@ -225,11 +234,11 @@ impl<'a> Decoder<'a> {
             return Err(DecodeError::NotASnapshot);
         }
         // The format comes first, as a later one may keep its checksum elsewhere.
-        match rest.first() {
-            Some(&FORMAT) => {}
+        let format = match rest.first() {
+            Some(format) if FORMATS.contains(format) => *format,
             Some(&format) => return Err(DecodeError::UnknownFormat(format)),
             None => return Err(DecodeError::Damaged),
-        }
+        };
         let Some((content, sum)) = rest[1..].split_last_chunk::<8>() else {
             return Err(DecodeError::Damaged);
         };
@@ -239,6 +248,7 @@ impl<'a> Decoder<'a> {
         let (spread, nodes) = (Spread::default(), Vec::new());
         let mut decoder = Decoder {
             rest: content,
+            format,
             algorithm: 0,
             hash: *hash,
             version: 0,
@@ -268,18 +278,22 @@ impl<'a> Decoder<'a> {
         for _ in 0..n_nodes {
             let id = NodeId(self.u64()?);
             let weight = Weight(self.u32()?);
-            let name = String::from(self.text()?);
-            let zone = match self.u8()? {
-                0 => None,
-                1 => Some(Zone::new(self.text()?)),
-                _ => return Err(DecodeError::Malformed),
-            };
-            nodes.push(Node {
-                id,
-                name,
-                weight,
-                zone,
-            });
+            let mut node = Node::new(id, self.text()?).with_weight(weight);
+            let domains = self.u8()?;
+            if domains > 3 {
+                return Err(DecodeError::Malformed);
+            }
+            if domains & 1 != 0 {
+                node = node.with_zone(Zone::new(self.text()?));
+            }
+            if domains & 2 != 0 {
+                node = node.with_rack(Rack::new(self.text()?));
+            }
+            nodes.push(node);
+        }
+        // A value has one form: the format that it needs and no later one.
+        if self.format != format_of(&nodes, self.spread) {
+            return Err(DecodeError::Malformed);
         }
         Ok(nodes)
     }

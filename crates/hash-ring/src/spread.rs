@@ -5,6 +5,7 @@ use core::ops::ControlFlow;
 use purlin_core::NodeId;
 
 use crate::nodes::Nodes;
+use crate::places::{Place, Round};
 
 /// Where the replicas of a key may stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -16,6 +17,28 @@ pub enum Spread {
     /// In as many zones as there are: no two replicas in one zone until every zone has one, no three until
     /// every zone that can has two, and so on. A node of no zone counts as a zone of its own.
     Zones,
+    /// As over `Zones`, and where a zone must hold more than one, in as many of its racks as there are: among the
+    /// nodes that zones allow, none in a rack with more replicas than another's. A node of no rack, or of no zone,
+    /// counts as a rack of its own.
+    ///
+    /// ```
+    /// use purlin_core::{Node, NodeId, Rack, Zone};
+    /// use purlin_hash_ring::{Ring, Spread};
+    ///
+    /// // Two zones of two racks of two nodes.
+    /// let nodes = (0..8u64).map(|i| {
+    ///     let (zone, rack) = (Zone::new(format!("zone-{}", i / 4)), Rack::new(format!("rack-{}", i / 2)));
+    ///     Node::new(NodeId(i), format!("db-{i}")).with_zone(zone).with_rack(rack)
+    /// });
+    /// let ring = Ring::builder().spread(Spread::ZonesAndRacks).nodes(nodes).build()?;
+    /// let mut copies = [NodeId(0); 4];
+    /// ring.replicas("user:17", &mut copies);
+    /// let mut racks = copies.map(|id| id.0 / 2);
+    /// racks.sort();
+    /// assert_eq!(racks, [0, 1, 2, 3]); // One copy in each rack, and so two in each zone.
+    /// # Ok::<(), purlin_hash_ring::BuildError>(())
+    /// ```
+    ZonesAndRacks,
 }
 
 impl Spread {
@@ -23,6 +46,7 @@ impl Spread {
         match self {
             Spread::Anywhere => 0,
             Spread::Zones => 1,
+            Spread::ZonesAndRacks => 2,
         }
     }
 
@@ -30,6 +54,7 @@ impl Spread {
         match code {
             0 => Some(Spread::Anywhere),
             1 => Some(Spread::Zones),
+            2 => Some(Spread::ZonesAndRacks),
             _ => None,
         }
     }
@@ -38,9 +63,11 @@ impl Spread {
     /// 0, best first, perhaps with repetitions, and contain each such node once at least. Returns how many:
     /// as many as fit or as there are.
     ///
-    /// The first candidate is always taken. Under `Zones` the candidates are gone through once for each
-    /// number of replicas allowed in a zone, so that what is taken depends on their order alone: a lost
-    /// node is replaced by the next one that is allowed, and the others stay.
+    /// The first candidate is always taken. Where replicas are spread the candidates are gone through once for
+    /// each number of them allowed in a zone, or in a zone and a rack, so that what is taken depends on their
+    /// order alone: a lost node is replaced by the next one that is allowed, and the others stay. (Racks lie in
+    /// zones, so this is a greedy choice under limits on a laminar family of sets, where one element less changes
+    /// the best choice by one.)
     #[inline]
     pub(crate) fn pick(
         self,
@@ -51,7 +78,14 @@ impl Spread {
         let wanted = into.len().min(nodes.n_weighted());
         match self {
             Spread::Anywhere => pick_distinct(nodes, candidates, &mut into[..wanted]),
-            Spread::Zones => pick_by_zone(nodes, candidates, &mut into[..wanted]),
+            Spread::Zones => {
+                let rounds = nodes.places().rounds_by_zone();
+                pick_by_rounds(nodes, rounds, candidates, &mut into[..wanted])
+            }
+            Spread::ZonesAndRacks => {
+                let rounds = nodes.places().rounds_by_zone_and_rack();
+                pick_by_rounds(nodes, rounds, candidates, &mut into[..wanted])
+            }
         }
     }
 }
@@ -85,17 +119,16 @@ fn pick_distinct(
     found
 }
 
-fn pick_by_zone(
+fn pick_by_rounds(
     nodes: &Nodes,
+    rounds: &[Round],
     candidates: impl Iterator<Item = u32> + Clone,
     into: &mut [NodeId],
 ) -> usize {
     let mut found = 0;
-    let mut per_zone = 0;
-    while found < into.len() {
-        per_zone += 1;
-        // Once this many are found, all zones are as full as they may be, and only the next round finds more.
-        let enough = into.len().min(nodes.reach(per_zone));
+    for round in rounds {
+        // Once this many are found, all is as full as this round allows, and only the next one finds more.
+        let enough = into.len().min(round.reach as usize);
         let mut candidates = candidates.clone();
         while found < enough {
             let Some(index) = candidates.next() else {
@@ -103,22 +136,28 @@ fn pick_by_zone(
             };
             let id = nodes.id(index);
             let taken = &into[..found];
-            if !taken.contains(&id) && count_in_zone(nodes, taken, nodes.zone(index)) < per_zone {
+            if !taken.contains(&id) && is_allowed(nodes, round, taken, nodes.places().at(index)) {
                 into[found] = id;
                 found += 1;
             }
+        }
+        if found == into.len() {
+            break;
         }
     }
     found
 }
 
-fn count_in_zone(nodes: &Nodes, taken: &[NodeId], zone: u32) -> usize {
-    taken
+/// Whether a round has room at a place beside what is taken.
+fn is_allowed(nodes: &Nodes, round: &Round, taken: &[NodeId], place: Place) -> bool {
+    let places = taken
         .iter()
-        .filter(|&&id| {
-            nodes
-                .index(id)
-                .is_ok_and(|index| nodes.zone(index as u32) == zone)
-        })
-        .count()
+        .filter_map(|&id| nodes.index(id).ok())
+        .map(|index| nodes.places().at(index as u32));
+    let (mut in_zone, mut in_rack) = (0, 0);
+    for other in places {
+        in_zone += u32::from(other.zone == place.zone);
+        in_rack += u32::from(other.rack == place.rack);
+    }
+    in_zone < round.per_zone && in_rack < round.per_rack
 }

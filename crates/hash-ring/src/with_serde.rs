@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::fleet::Fleet;
 use crate::nodes::Nodes;
 use crate::points::MAX_OWNERS;
-use crate::snapshot::{CHECKSUM_LEN, Encoder, FORMAT};
+use crate::snapshot::{CHECKSUM_LEN, Encoder, FORMATS, format_of};
 use crate::{
     Algorithm, Anchor, AnyPlacement, Jump, Maglev, Memento, MultiProbe, Rendezvous, Ring,
     SlotTable, Spread,
@@ -43,6 +43,7 @@ impl Serialize for Spread {
         serializer.serialize_str(match self {
             Spread::Anywhere => "anywhere",
             Spread::Zones => "zones",
+            Spread::ZonesAndRacks => "zones-and-racks",
         })
     }
 }
@@ -52,7 +53,10 @@ impl<'de> Deserialize<'de> for Spread {
         match &*Cow::<'de, str>::deserialize(deserializer)? {
             "anywhere" => Ok(Spread::Anywhere),
             "zones" => Ok(Spread::Zones),
-            _ => Err(D::Error::custom("a spread is \"anywhere\" or \"zones\"")),
+            "zones-and-racks" => Ok(Spread::ZonesAndRacks),
+            _ => Err(D::Error::custom(
+                "a spread is \"anywhere\", \"zones\" or \"zones-and-racks\"",
+            )),
         }
     }
 }
@@ -81,7 +85,7 @@ fn write<S: Serializer>(
     let common = Encoder::new(algorithm, fleet).len();
     let (content, checksum) = bytes.split_at(bytes.len() - CHECKSUM_LEN);
     let form = Form {
-        format: FORMAT,
+        format: format_of(fleet.nodes.as_slice(), fleet.spread),
         algorithm: algorithm.name().into(),
         hash: fleet.hash,
         version: fleet.version,
@@ -96,9 +100,15 @@ fn write<S: Serializer>(
 /// Makes the compact form of what was read, and reads that.
 fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AnyPlacement, D::Error> {
     let form = Form::deserialize(deserializer)?;
-    if form.format != FORMAT {
+    if !FORMATS.contains(&form.format) {
         return Err(D::Error::custom(format!(
             "snapshot format {} is not known here",
+            form.format
+        )));
+    }
+    if form.format != format_of(&form.nodes, form.spread) {
+        return Err(D::Error::custom(format!(
+            "such content is not written in snapshot format {}",
             form.format
         )));
     }

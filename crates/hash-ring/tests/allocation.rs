@@ -7,8 +7,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 
-use common::{nodes, spread_over_zones};
-use purlin_core::{Node, NodeId, Placement, PlacementHash, Zone};
+use common::{all_spread, nodes};
+use purlin_core::{Node, NodeId, Placement, PlacementHash, Rack, Zone};
+#[cfg(feature = "std")]
+use purlin_hash_ring::Current;
 use purlin_hash_ring::{Algorithm, AnyPlacement, BoundedLoad, Ring, SlotTable, Spread};
 
 /// The system's allocator, with a count of this thread's allocations.
@@ -63,17 +65,20 @@ fn ring_r3_lookups_do_not_allocate() {
         .into_iter()
         .map(|node| {
             let zone = Zone::new(format!("{}", node.id.0 % 3));
-            node.with_zone(zone)
+            let rack = Rack::new(format!("{}", node.id.0 % 2));
+            node.with_zone(zone).with_rack(rack)
         })
         .collect();
-    for placement in spread_over_zones(&zoned) {
-        assert_eq!(placement.spread(), Spread::Zones);
-        assert_eq!(
-            allocations(|| look_up(&placement)),
-            0,
-            "{}",
-            placement.algorithm()
-        );
+    for spread in [Spread::Zones, Spread::ZonesAndRacks] {
+        for placement in all_spread(spread, &zoned) {
+            assert_eq!(placement.spread(), spread);
+            assert_eq!(
+                allocations(|| look_up(&placement)),
+                0,
+                "{}",
+                placement.algorithm()
+            );
+        }
     }
     let siphash = Ring::builder()
         .hash(PlacementHash::siphash24([1; 16]))
@@ -83,6 +88,23 @@ fn ring_r3_lookups_do_not_allocate() {
     assert_eq!(allocations(|| look_up(&siphash)), 0);
     // The counter counts.
     assert!(allocations(|| drop(black_box(vec![1u8]))) > 0);
+}
+
+/// A reader, and the version in use itself once a thread has looked.
+#[cfg(feature = "std")]
+#[test]
+fn ring_r3_lookups_in_the_version_in_use_do_not_allocate() {
+    let table = SlotTable::from_nodes(nodes(9)).unwrap();
+    let current = Current::new(table.clone());
+    look_up(&current);
+    assert_eq!(allocations(|| look_up(&current)), 0);
+    let mut reader = current.reader();
+    for id in 10..20 {
+        let change = current.publish(current.get().with(Node::new(NodeId(id), "")).unwrap());
+        assert_eq!(allocations(|| look_up(reader.get())), 0);
+        drop(change);
+    }
+    assert_eq!(reader.get().nodes().len(), 19);
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn ring_r10_an_idle_fleet_places_as_its_placement_does() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 3 } else { 60 }))]
+    #![proptest_config(common::cases(60, 3))]
 
     /// However requests come and go and however hot a key is, at the moment of each choice the chosen node
     /// is within `⌈c · total · w / W⌉`, and counts are what the guards say.

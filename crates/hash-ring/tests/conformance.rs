@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use common::{hashes, node, nodes};
 use proptest::prelude::*;
 use purlin_core::{Node, NodeId, Placement, Weight, Zone};
-use purlin_hash_ring::{Algorithm, Anchor, AnyPlacement, BuildError, least_movement, moves};
+use purlin_hash_ring::{
+    Algorithm, Anchor, AnyPlacement, BuildError, Spread, least_movement, moves,
+};
 
 const KEYS: u64 = if cfg!(miri) { 50 } else { 10_000 };
 
@@ -294,7 +296,7 @@ fn ring_r3_zones_get_one_replica_each_until_they_run_out() {
         8 => 'c',
         _ => 'd',
     };
-    for placement in common::spread_over_zones(&zoned) {
+    for placement in common::all_spread(Spread::Zones, &zoned) {
         let algorithm = placement.algorithm();
         for hash in hashes(KEYS / 20) {
             for n in 1..=9 {
@@ -324,7 +326,7 @@ fn ring_r3_zones_get_one_replica_each_until_they_run_out() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 20 }))]
+    #![proptest_config(common::cases(20, 2))]
 
     /// Any history of changes keeps the promises, and equal values answer alike after a trip through bytes.
     #[test]

@@ -143,7 +143,7 @@ fn loads(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 30 }))]
+    #![proptest_config(common::cases(30, 1))]
 
     /// Following a plan step by step ends where the new placement is, never leaves a key with fewer copies
     /// than it had or shall have, and no node ever holds more than before or after, but for two steps.

@@ -5,8 +5,8 @@
 mod common;
 
 use common::{hashes, node, nodes};
-use purlin_core::{NodeId, Placement, PlacementHash};
-use purlin_hash_ring::{Algorithm, AnyPlacement, Maglev, Ring, SlotTable};
+use purlin_core::{Node, NodeId, Placement, PlacementHash, Rack, Zone};
+use purlin_hash_ring::{Algorithm, AnyPlacement, Maglev, Ring, SlotTable, Spread};
 
 /// All the answers for many keys, as one number.
 fn digest(placement: &impl Placement, n_keys: u64) -> u64 {
@@ -140,4 +140,28 @@ fn ring_r8_a_table_without_history() {
         .build_history_free()
         .unwrap();
     assert_eq!(digest(&table, 100), 17_678_939_791_428_841_127);
+}
+
+/// Replicas over zones, and over zones and racks, by every algorithm.
+#[test]
+fn ring_r8_spread_replicas_of_every_algorithm() {
+    let fleet: Vec<Node> = nodes(9)
+        .into_iter()
+        .map(|node| {
+            let zone = Zone::new(if node.id.0 % 4 == 0 { "a" } else { "b" });
+            let rack = Rack::new(format!("{}", node.id.0 % 3));
+            node.with_zone(zone).with_rack(rack)
+        })
+        .collect();
+    let digests = [Spread::Zones, Spread::ZonesAndRacks].map(|spread| {
+        let all = common::all_spread(spread, &fleet);
+        let digests = all
+            .iter()
+            .map(|placement| digest(placement, 40).to_le_bytes());
+        PlacementHash::xxh3(0).of_bytes(&digests.collect::<Vec<_>>().concat())
+    });
+    assert_eq!(
+        digests,
+        [6_577_811_872_819_245_675, 15_403_621_778_494_944_574]
+    );
 }

@@ -27,7 +27,7 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 200 }))]
+    #![proptest_config(common::cases(200, 4))]
 
     /// Whatever the history, the ring is the one that the naive definition makes of the nodes at hand, and
     /// the same as one built of them at once.

@@ -8,7 +8,7 @@ mod check;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use purlin_core::{Node, NodeId, Weight, Zone};
+use purlin_core::{Node, NodeId, Rack, Weight, Zone};
 use purlin_hash_ring::interop::{ForeignHash, ForeignRing, Libmemcached, Twemproxy};
 use purlin_hash_ring::{Algorithm, AnyPlacement, SlotTable, Spread};
 
@@ -72,6 +72,16 @@ fn ring_r8_kept_snapshots_are_what_is_written_today() {
         let body = [&bytes[5..6], &bytes[24..bytes.len() - 8]].concat();
         inputs.push((format!("placement-body-{algorithm}"), body));
     }
+    let racked = SlotTable::builder()
+        .slot_bits(4)
+        .spread(Spread::ZonesAndRacks)
+        .nodes(nodes().map(|node| node.with_rack(Rack::new("r"))))
+        .build()
+        .unwrap()
+        .to_bytes();
+    let body = [&racked[5..6], &racked[24..racked.len() - 8]].concat();
+    inputs.push(("placement-racks".to_owned(), racked));
+    inputs.push(("placement-body-racks".to_owned(), body));
     let tagged = Twemproxy::ketama(ForeignHash::Murmur).with_hash_tag(*b"{}");
     for (name, ring) in [
         (
@@ -89,6 +99,10 @@ fn ring_r8_kept_snapshots_are_what_is_written_today() {
             ForeignRing::haproxy(ForeignHash::Sdbm, true, nodes()),
         ),
         ("npm", ForeignRing::npm_hashring(3, false, nodes())),
+        (
+            "racks",
+            ForeignRing::nginx(nodes().map(|node| node.with_rack(Rack::new("r")))),
+        ),
     ] {
         let bytes = ring.unwrap().to_bytes();
         inputs.push((

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{hashes, node, nodes};
-use purlin_core::{NodeId, Placement, PlacementHash, Zone};
+use purlin_core::{NodeId, Placement, PlacementHash, Rack, Zone};
 use purlin_hash_ring::{Algorithm, AnyPlacement, Ring, SlotTable, Spread};
 use serde_json::{Value, json};
 
@@ -70,6 +70,44 @@ fn ring_r8_the_form_is_frozen() {
 }
 
 #[test]
+fn ring_r8_the_form_with_racks_is_frozen() {
+    let ring = Ring::builder()
+        .spread(Spread::ZonesAndRacks)
+        .node(
+            node(1, 2)
+                .with_zone(Zone::new("a"))
+                .with_rack(Rack::new("r")),
+        )
+        .node(node(2, 1))
+        .build()
+        .unwrap();
+    let form = serde_json::to_value(&ring).unwrap();
+    assert_eq!(
+        form,
+        json!({
+            "format": 2,
+            "algorithm": "ring",
+            "hash": "xxh3-64:1:0",
+            "version": 1,
+            "spread": "zones-and-racks",
+            "nodes": [
+                { "id": 1, "name": "node-1", "weight": 2, "zone": "a", "rack": "r" },
+                { "id": 2, "name": "node-2", "weight": 1, "zone": null },
+            ],
+            "state": "a0000000",
+            "checksum": form["checksum"],
+        })
+    );
+    assert_eq!(serde_json::from_value::<Ring>(form.clone()).unwrap(), ring);
+    let mut older = form;
+    older["format"] = json!(1);
+    let error = serde_json::from_value::<Ring>(older)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("format 1"), "{error}");
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let table = SlotTable::builder()
         .slot_bits(4)
@@ -88,6 +126,7 @@ fn what_does_not_fit_is_refused() {
     assert!(error(&|form| form["nodes"][0]["weight"] = json!(5)).contains("checksum"));
     assert!(error(&|form| form["nodes"][1]["id"] = json!(1)).contains("there already"));
     assert!(error(&|form| form["format"] = json!(2)).contains("format 2"));
+    assert!(error(&|form| form["format"] = json!(3)).contains("format 3"));
     assert!(error(&|form| form["algorithm"] = json!("ketama")).contains("algorithm"));
     assert!(error(&|form| form["spread"] = json!("wide")).contains("spread"));
     assert!(error(&|form| form["state"] = json!("0")).contains("hexadecimal"));

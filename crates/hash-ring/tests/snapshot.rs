@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 
 use common::{node, nodes};
 use proptest::prelude::*;
-use purlin_core::{NodeId, Placement, PlacementHash, Zone};
+use purlin_core::{NodeId, Placement, PlacementHash, Rack, Zone};
 use purlin_hash_ring::{Algorithm, AnyPlacement, BuildError, DecodeError, Ring, SlotTable, Spread};
 
 fn ring() -> Ring {
@@ -62,6 +62,69 @@ fn ring_r8_the_layout_is_frozen() {
     content.extend_from_slice(b"\x08\0\0\0node-258\x01\x01\0\0\0z");
     content.extend_from_slice(&[160, 0, 0, 0]);
     assert_eq!(ring.to_bytes(), sealed(&content));
+}
+
+/// Where there are racks the format is the second, and only there: what has none is read by every reader.
+#[test]
+fn ring_r8_the_layout_with_racks_is_frozen() {
+    let racked = |spread| {
+        Ring::builder()
+            .version(2)
+            .spread(spread)
+            .node(
+                node(1, 1)
+                    .with_zone(Zone::new("z"))
+                    .with_rack(Rack::new("r")),
+            )
+            .node(node(2, 1).with_rack(Rack::new("s")))
+            .node(node(3, 1).with_zone(Zone::new("z")))
+            .build()
+            .unwrap()
+    };
+    for (code, spread) in [
+        (0, Spread::Anywhere),
+        (1, Spread::Zones),
+        (2, Spread::ZonesAndRacks),
+    ] {
+        let ring = racked(spread);
+        let mut content = b"PLpl\x02\x01".to_vec();
+        content.extend_from_slice(&[1, 1]);
+        content.extend_from_slice(&[0; 16]);
+        content.extend_from_slice(&[2, 0, 0, 0, 0, 0, 0, 0]);
+        content.extend_from_slice(&[code, 3, 0, 0, 0]);
+        content.extend_from_slice(
+            b"\x01\0\0\0\0\0\0\0\x01\0\0\0\x06\0\0\0node-1\x03\x01\0\0\0z\x01\0\0\0r",
+        );
+        content.extend_from_slice(b"\x02\0\0\0\0\0\0\0\x01\0\0\0\x06\0\0\0node-2\x02\x01\0\0\0s");
+        content.extend_from_slice(b"\x03\0\0\0\0\0\0\0\x01\0\0\0\x06\0\0\0node-3\x01\x01\0\0\0z");
+        content.extend_from_slice(&[160, 0, 0, 0]);
+        assert_eq!(ring.to_bytes(), sealed(&content));
+        assert_eq!(
+            Ring::from_bytes(&sealed(&content), &ring.hash()).unwrap(),
+            ring
+        );
+        // The same under the first format, which knows no racks.
+        content[4] = 1;
+        let error = Ring::from_bytes(&sealed(&content), &ring.hash()).unwrap_err();
+        assert_eq!(error, DecodeError::Malformed);
+    }
+    // Spread over racks that nobody has.
+    let bare = Ring::builder()
+        .spread(Spread::ZonesAndRacks)
+        .node(node(1, 1))
+        .build()
+        .unwrap();
+    assert_eq!(bare.to_bytes()[4], 2);
+    assert_eq!(
+        Ring::from_bytes(&bare.to_bytes(), &bare.hash()).unwrap(),
+        bare
+    );
+    // A second form of what the first format says.
+    let mut plain = Ring::from_nodes(nodes(2)).unwrap().to_bytes();
+    plain.truncate(plain.len() - 8);
+    plain[4] = 2;
+    let error = Ring::from_bytes(&sealed(&plain), &PlacementHash::default()).unwrap_err();
+    assert_eq!(error, DecodeError::Malformed);
 }
 
 #[test]
@@ -146,7 +209,7 @@ fn content_that_makes_no_sense_is_told_apart() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 8 } else { 400 }))]
+    #![proptest_config(common::cases(400, 8))]
 
     /// Hostile bytes of any algorithm, even under a checksum that fits, are answered and never panic; what is
     /// accepted can be used, and is written as it was read.

@@ -14,6 +14,8 @@ mod remove;
 mod room;
 mod shard;
 mod shard_count;
+#[cfg(feature = "serde")]
+mod snapshot;
 mod store;
 mod watch;
 
@@ -35,6 +37,8 @@ use self::open::Bypass;
 pub use self::refresh::{Due, Refresh, Served};
 use self::shard::{Locked, Shard};
 pub(crate) use self::shard_count::shard_count;
+#[cfg(feature = "serde")]
+pub use self::snapshot::Snapshot;
 use crate::builder::{Builder, Unlimited, Weigher};
 use crate::engine::{Engine, Fresh};
 use crate::expiry::Lifetimes;

@@ -1,6 +1,8 @@
 //! Entries, their bound and their deadlines, without locks, waiting or a clock.
 
 mod machine;
+#[cfg(feature = "serde")]
+mod survey;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -10,6 +12,10 @@ use equivalent::Equivalent;
 use purlin_core::Tick;
 
 use self::machine::Machine;
+#[cfg(all(feature = "std", feature = "serde"))]
+pub(crate) use self::survey::Survey;
+#[cfg(feature = "serde")]
+pub(crate) use self::survey::Trace;
 #[cfg(feature = "std")]
 use crate::expiry::Standing;
 use crate::expiry::{Life, Lifetimes};

@@ -5,6 +5,8 @@
 //! that take what was found and cannot panic half-way.
 
 mod slots;
+#[cfg(feature = "serde")]
+mod survey;
 mod timers;
 
 use equivalent::Equivalent;

@@ -6,6 +6,8 @@ mod group;
 mod pool;
 mod resize;
 mod store;
+#[cfg(feature = "serde")]
+mod survey;
 mod sweep;
 mod walk;
 

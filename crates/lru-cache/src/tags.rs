@@ -48,7 +48,7 @@ struct Table {
 /// One in so many other tags is invalidated with a tag. They take 32 KiB.
 const SLOTS: usize = 4096;
 /// A slot that every invalidation is of.
-const ANY: u16 = u16::MAX;
+pub(crate) const ANY: u16 = u16::MAX;
 
 impl Tags {
     pub(crate) fn latest(&self) -> Moment {

@@ -1,6 +1,9 @@
 //! The cache for one owner at a time: the same entries, bounds and expiry as the shared one, without its locks,
 //! shards and loading. It needs no `std`.
 
+#[cfg(feature = "serde")]
+mod snapshot;
+
 use alloc::boxed::Box;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
@@ -11,6 +14,9 @@ use purlin_core::{Clock, Tick, WallTime};
 #[cfg(feature = "std")]
 use purlin_core::{MapHasher, SystemClock};
 
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+pub use self::snapshot::Snapshot;
 use crate::builder::Weigher;
 #[cfg(feature = "std")]
 use crate::builder::{Builder, Unlimited};

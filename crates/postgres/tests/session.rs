@@ -59,7 +59,7 @@ impl<P: Clients> Subject for Real<P> {
 }
 
 fn assert_whole(report: Report) {
-    assert_eq!(report.interleavings, 2 * 16 * 16 * 20);
+    assert_eq!(report.interleavings, 2 * 16 * 16 * 10);
     assert!(report.promises >= 26, "{report:?}");
 }
 

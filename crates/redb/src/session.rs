@@ -461,7 +461,7 @@ mod tests {
         let engine = Engine::on(Path::new("memory"), in_memory(), limits, clock.clone()).unwrap();
         let store = RedbSessionStore { engine };
         let report = check(&Under { store, clock }).await.unwrap();
-        assert_eq!(report.interleavings, 2 * 16 * 16 * 20);
+        assert_eq!(report.interleavings, 2 * 16 * 16 * 10);
         assert_eq!(report.promises, 26);
     }
 }

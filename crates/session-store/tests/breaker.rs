@@ -4,12 +4,13 @@
 mod common;
 
 use std::error::Error;
+use std::future::Future;
 use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use common::{Faulty, Under, key, record};
 use purlin_core::{ManualClock, Safety};
@@ -45,7 +46,7 @@ async fn the_contract_holds_through_a_breaker() {
 }
 
 #[tokio::test]
-async fn after_failures_in_a_row_calls_fail_in_under_a_millisecond_and_do_not_reach_the_store() {
+async fn after_failures_in_a_row_calls_fail_at_once_and_do_not_reach_the_store() {
     let (breaker, store, clock) = breaker();
     let one = key();
     let _ = breaker.create(&one, record("x")).await.unwrap();
@@ -59,15 +60,16 @@ async fn after_failures_in_a_row_calls_fail_in_under_a_millisecond_and_do_not_re
         );
     }
     let before = store.calls();
-    let began = Instant::now();
     for _ in 0..1_000 {
-        let error = breaker.load(&one, Slide::No).await.unwrap_err();
+        let refusal =
+            pin!(breaker.load(&one, Slide::No)).poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(Err(error)) = refusal else {
+            panic!("it waits for something");
+        };
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert_eq!(error.retry().safety, Safety::Safe);
         assert_eq!(error.retry().after, SECOND);
     }
-    let each = began.elapsed() / 1_000;
-    assert!(each < Duration::from_millis(1), "a refusal took {each:?}");
     assert_eq!(store.calls(), before);
     assert_eq!(breaker.stats().refused, 1_000);
 

@@ -49,7 +49,7 @@ fn memory(shards: usize) -> Under<MemoryStore<ManualClock>> {
 async fn the_memory_store_keeps_the_contract_with_one_shard_and_with_many() {
     for shards in [1, 64] {
         let report = check(&memory(shards)).await.unwrap();
-        assert_eq!(report.interleavings, 2 * 16 * 16 * 20);
+        assert_eq!(report.interleavings, 2 * 16 * 16 * 10);
         assert_eq!(report.calls, report.interleavings * 6);
         assert_eq!(report.promises, 26);
     }

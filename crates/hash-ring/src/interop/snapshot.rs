@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use purlin_core::{Node, PlacementHash};
 
 use super::{ForeignHash, ForeignRing, Libmemcached, Recipe, Twemproxy};
-use crate::DecodeError;
 use crate::snapshot::{Decoder, Encoder};
+use crate::{DecodeError, Spread};
 
 /// The first bytes of every snapshot of another program's ring.
 const MAGIC: [u8; 4] = *b"PLfr";
@@ -15,15 +15,15 @@ impl ForeignRing {
     /// The ring as bytes: which program's it is and how that was set, and the nodes. The points are made
     /// anew from them.
     ///
-    /// All numbers are little-endian: the four bytes `PLfr`; the format, 1; the kind, which is 1 for
+    /// All numbers are little-endian: the four bytes `PLfr`; the format, as in [other snapshots](crate#snapshots); the kind, which is 1 for
     /// libmemcached, 2 nginx, 3 twemproxy, 4 HAProxy, 5 npm's `hashring`; then for libmemcached a byte for
     /// the mode (1 modula, 2 ketama, 3 weighted, 4 spy) and one for its hash or 0, for twemproxy a byte for
     /// the hash, 1 for modula or 0, and 1 and the two characters of the tag or 0, for HAProxy the hash and 1
     /// for avalanche or 0, for npm the vnodes as `u32` and 1 for Python's way or 0; the nodes in the order of
-    /// the list, as in [other snapshots](crate#snapshots); the XXH3-64 of everything before. A hash is its
+    /// the list, as there; the XXH3-64 of everything before. A hash is its
     /// place in [`ForeignHash`], beginning at 1.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let begin = |kind| Encoder::begin(&MAGIC, kind, self.nodes.len());
+        let begin = |kind| Encoder::begin(&MAGIC, kind, &self.nodes, Spread::Anywhere);
         let mut encoder;
         match self.recipe {
             Recipe::Libmemcached(mode) => {

@@ -2,10 +2,23 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use proptest::test_runner::Config as ProptestConfig;
 use purlin_core::{Node, NodeId, PlacementHash, Weight};
 use purlin_hash_ring::{
     Anchor, AnyPlacement, Jump, Maglev, Memento, MultiProbe, Rendezvous, Ring, SlotTable, Spread,
 };
+
+/// How many cases a property is tried on: as many as `PROPTEST_CASES` says, or else enough for every day, of which
+/// an interpreter gets through few.
+pub(crate) fn cases(every_day: u32, interpreted: u32) -> ProptestConfig {
+    let mut config = ProptestConfig::default();
+    if cfg!(miri) {
+        config.cases = interpreted;
+    } else if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = every_day;
+    }
+    config
+}
 
 /// Nodes `1..=n` of weight one.
 pub(crate) fn nodes(n: u64) -> Vec<Node> {
@@ -55,30 +68,27 @@ impl NaiveRing {
     }
 }
 
-/// One placement of each algorithm that spreads replicas over zones.
-pub(crate) fn spread_over_zones(nodes: &[Node]) -> Vec<AnyPlacement> {
+/// One placement of each algorithm that spreads replicas in this way, in small tables.
+pub(crate) fn all_spread(spread: Spread, nodes: &[Node]) -> Vec<AnyPlacement> {
     macro_rules! placements {
-        ($($algorithm:ident)*) => {
-            vec![$($algorithm::builder()
-                .spread(Spread::Zones)
+        ($($builder:expr),*) => {
+            vec![$($builder
+                .spread(spread)
                 .nodes(nodes.iter().cloned())
                 .build()
                 .expect("the nodes of a test fit")
                 .into()),*]
         };
     }
-    let mut all: Vec<AnyPlacement> =
-        placements!(Ring Rendezvous SlotTable Jump Maglev Anchor Memento MultiProbe);
-    let listed = SlotTable::builder()
-        .slot_bits(8)
-        .replica_lists(4)
-        .spread(Spread::Zones);
-    all.push(
-        listed
-            .nodes(nodes.iter().cloned())
-            .build()
-            .expect("the nodes of a test fit")
-            .into(),
-    );
-    all
+    placements!(
+        Ring::builder(),
+        Rendezvous::builder(),
+        SlotTable::builder().slot_bits(7),
+        SlotTable::builder().slot_bits(8).replica_lists(4),
+        Jump::builder(),
+        Maglev::builder().table_size(251),
+        Anchor::builder(),
+        Memento::builder(),
+        MultiProbe::builder()
+    )
 }

@@ -18,17 +18,19 @@ pub(crate) struct Taken {
 /// guesses a checksum, and a hostile writer need not.
 pub(crate) fn check(input: &[u8]) -> Taken {
     let hash = PlacementHash::default();
-    let placement = match input.split_first() {
-        Some((algorithm, rest)) => {
-            let head = [&b"PLpl\x01"[..], &[*algorithm], &hash.to_bytes()].concat();
-            check_placement(&framed(&head, rest), &hash)
-        }
-        None => false,
+    let mut taken = Taken {
+        placement: check_placement(input, &hash),
+        foreign: check_foreign(input),
     };
-    Taken {
-        placement: check_placement(input, &hash) || placement,
-        foreign: check_foreign(input) || check_foreign(&framed(b"PLfr\x01", input)),
+    // A content has one format.
+    for format in 1..=2 {
+        if let Some((algorithm, rest)) = input.split_first() {
+            let head = [&b"PLpl"[..], &[format, *algorithm], &hash.to_bytes()].concat();
+            taken.placement |= check_placement(&framed(&head, rest), &hash);
+        }
+        taken.foreign |= check_foreign(&framed(&[b'P', b'L', b'f', b'r', format], input));
     }
+    taken
 }
 
 fn framed(head: &[u8], body: &[u8]) -> Vec<u8> {

@@ -2,6 +2,8 @@ use purlin_core::sync::Mutex;
 use purlin_core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::policy::arm::Arm;
+#[cfg(feature = "serde")]
+use crate::policy::selector::State;
 use crate::policy::selector::{Selector, is_sampled};
 use crate::reentry::Inside;
 
@@ -34,6 +36,31 @@ impl Adaptation {
         // A sample less does no harm, and whoever has the lock may have lost his processor.
         let mut selector = self.selector.try_lock()?;
         selector.note(hash, hit).then(|| selector.arm())
+    }
+
+    /// What was learned.
+    #[cfg(feature = "serde")]
+    pub(super) fn state(&self) -> State {
+        let _inside = Inside::enter();
+        self.selector.lock().state()
+    }
+
+    /// Goes on from what was learned elsewhere. Returns the arm that the shards are to go by.
+    #[cfg(feature = "serde")]
+    pub(super) fn restore(&self, state: &State) -> Arm {
+        let _inside = Inside::enter();
+        let mut selector = self.selector.lock();
+        selector.restore(state);
+        selector.arm()
+    }
+
+    /// Shows a key that the cache holds.
+    #[cfg(feature = "serde")]
+    pub(super) fn warm(&self, hash: u64, hits: u8) {
+        if self.samples(hash) {
+            let _inside = Inside::enter();
+            self.selector.lock().warm(hash, hits);
+        }
     }
 
     /// Learns how many entries fill the cache.

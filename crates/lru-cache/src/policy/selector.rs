@@ -1,4 +1,10 @@
+#[cfg(feature = "serde")]
+mod state;
+
 use purlin_core::Rng;
+
+#[cfg(feature = "serde")]
+pub(crate) use self::state::State;
 
 use super::Policy;
 use super::arm::Arm;

@@ -13,7 +13,7 @@ use crate::raw::{Block, Past, Print, Slots};
 /// 2. No two slots, and no slot and a ghost, have the same order, and all orders are from 1 to `now`.
 #[derive(Debug)]
 pub(crate) struct Set<E, S = (), B = Block<E, S>> {
-    block: B,
+    pub(super) block: B,
     holds: PhantomData<(E, S)>,
 }
 
@@ -128,7 +128,7 @@ impl<E, S, B: Slots<E, S>> Set<E, S, B> {
 
     /// Takes note of the uses that were noted without the lock. Several of one slot since the last time count as one.
     #[inline]
-    fn catch_up(&mut self, rules: &Rules) {
+    pub(crate) fn catch_up(&mut self, rules: &Rules) {
         let mut used = self.block.take_used();
         while used != 0 {
             let at = used.trailing_zeros() as usize;
@@ -272,7 +272,7 @@ impl<E, S, B: Slots<E, S>> Set<E, S, B> {
     }
 
     #[inline]
-    fn remember(&mut self, past: Past, rules: &Rules) {
+    pub(super) fn remember(&mut self, past: Past, rules: &Rules) {
         if self.block.tally().past != past {
             self.begin_anew(past, rules);
         }

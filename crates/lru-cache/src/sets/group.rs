@@ -15,7 +15,7 @@ use crate::raw::{Print, Slots};
 /// A set with the weights and lives of its entries beside it, which are there once one is other than plain.
 #[derive(Debug)]
 pub(super) struct Group<K, V, B> {
-    set: Set<(K, V), Extras, B>,
+    pub(super) set: Set<(K, V), Extras, B>,
 }
 
 /// How many who are to leave may stay instead, for what they cost, before one leaves.
@@ -167,7 +167,7 @@ impl<K, V, B: Slots<(K, V), Extras>> Group<K, V, B> {
 
     /// Has it known to them that an entry comes with this. To be called before it is there.
     #[inline]
-    fn announce(&mut self, extra: Extra) {
+    pub(super) fn announce(&mut self, extra: Extra) {
         if extra != Extra::PLAIN {
             self.announce_end(extra.idle_until());
         }
@@ -175,7 +175,7 @@ impl<K, V, B: Slots<(K, V), Extras>> Group<K, V, B> {
 
     /// The same with the end that was written down, which may be a little earlier.
     #[inline]
-    fn announce_as_written(&mut self, at: usize, extra: Extra) {
+    pub(super) fn announce_as_written(&mut self, at: usize, extra: Extra) {
         if extra.life.dies_at != Tick::MAX {
             let written = self.extra(at);
             self.announce(written);
@@ -357,7 +357,7 @@ impl<K, V, B: Slots<(K, V), Extras>> Group<K, V, B> {
 
     /// Where to write this down, if there is anything to write, or if others have.
     #[inline]
-    fn extras_for(&mut self, extra: Extra, now: Tick) -> Option<&mut Extras> {
+    pub(super) fn extras_for(&mut self, extra: Extra, now: Tick) -> Option<&mut Extras> {
         if self.set.side().is_none() && extra != Extra::PLAIN {
             self.set.set_side(Extras::new(now));
         }

@@ -1,9 +1,9 @@
 //! Every order of two requests' steps.
 //!
 //! Each call of a store is atomic, so what two requests can do to each other is the order of their calls. A
-//! request loads the session and then takes two steps out of four; two requests of three steps have 20
-//! orders, and there are 256 pairs of them. All of that is tried on a session that is nobody's, and with
-//! other steps on one that is a user's.
+//! request loads the session and then takes two steps out of four; two requests of three steps have 20 orders,
+//! of which half are the other half under other names, and there are 256 pairs of them. All of that is tried on
+//! a session that is nobody's, and with other steps on one that is a user's.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use purlin_core::Tick;
 
+use super::at_once::all;
 use super::{Model, Report, Subject, Violation, answered, expect, new_key, record};
 use crate::id::SessionKey;
 use crate::store::{
@@ -34,29 +35,49 @@ enum Step {
 
 const NOBODYS: [Step; 4] = [Step::Load, Step::Commit, Step::Rotate, Step::Delete];
 const A_USERS: [Step; 4] = [Step::Commit, Step::Rotate, Step::Login, Step::Revoke];
-/// Three steps of the first request and three of the second, as bits.
-const ORDERS: u32 = 1 << 6;
 
 pub(super) async fn check<S: Subject>(subject: &S, report: &mut Report) -> Result<(), Violation> {
     for (steps, owned) in [(NOBODYS, false), (A_USERS, true)] {
-        for first in scripts(steps) {
-            for second in scripts(steps) {
-                for order in (0..ORDERS).filter(|order| order.count_ones() == 3) {
-                    Trial::run(subject, [&first, &second], order, owned, report)
-                        .await
-                        .map_err(|violation| Violation {
-                            detail: format!(
-                                "{} in order {order:06b} of {first:?} and {second:?}",
-                                violation.detail
-                            ),
-                            ..violation
-                        })?;
-                    report.interleavings += 1;
-                }
-            }
+        // What happens to different sessions does not meet, and over a network most of a call is waiting.
+        let lanes = scripts(steps).map(|first| after(subject, first, steps, owned));
+        for tried in all(lanes).await {
+            let tried = tried?;
+            report.interleavings += tried.interleavings;
+            report.calls += tried.calls;
         }
     }
     Ok(())
+}
+
+/// Every order in which the request that comes first takes these steps.
+async fn after<S: Subject>(
+    subject: &S,
+    first: [Step; 3],
+    steps: [Step; 4],
+    owned: bool,
+) -> Result<Report, Violation> {
+    let mut report = Report::default();
+    for second in scripts(steps) {
+        for order in orders() {
+            Trial::run(subject, [&first, &second], order, owned, &mut report)
+                .await
+                .map_err(|violation| Violation {
+                    detail: format!(
+                        "{} in order {order:06b} of {first:?} and {second:?}",
+                        violation.detail
+                    ),
+                    ..violation
+                })?;
+            report.interleavings += 1;
+        }
+    }
+    Ok(report)
+}
+
+/// The orders of two times three steps as bits, the first step's the lowest, of which those of the second request are
+/// ones. The first request is the one that comes first: under other names, the rest are the same orders again.
+fn orders() -> impl Iterator<Item = u32> {
+    (0..1 << 6).filter(|order: &u32| order.count_ones() == 3 && order & 1 == 0)
 }
 
 fn scripts(steps: [Step; 4]) -> impl Iterator<Item = [Step; 3]> {
