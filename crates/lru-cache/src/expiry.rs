@@ -108,6 +108,7 @@ impl Expiry {
     }
 
     /// When it is.
+    #[cfg(feature = "std")]
     #[inline]
     pub(crate) fn looks_at(&self) -> Tick {
         self.look_at

@@ -34,7 +34,9 @@ use crate::insertion::{Cause, Evicted, Eviction};
 use crate::policy::arm::Arm;
 use crate::policy::set::Rules;
 use crate::policy::{SETS_MAX, Spot, spot};
-use crate::raw::open::{Open, Signs};
+use crate::raw::open::Open;
+#[cfg(feature = "std")]
+use crate::raw::open::Signs;
 use crate::raw::{Block, Print, SLOTS_MAX, Slots};
 use crate::stats::Stats;
 
@@ -379,6 +381,7 @@ impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
     }
 
     /// Tells those who read without the lock what they have to know, at the end of what was done under it.
+    #[cfg(feature = "std")]
     #[inline]
     pub(crate) fn show(&self) {
         let signs = Signs {

@@ -72,6 +72,7 @@ impl<K, V> Machine<K, V> {
     }
 
     /// Tells those who look entries up without the lock what they have to know. To be called before the lock is released.
+    #[cfg(feature = "std")]
     #[inline]
     pub(crate) fn show(&self) {
         if let Machine::Open(sets) = self {

@@ -1,5 +1,6 @@
 use core::fmt;
 
+#[cfg(feature = "std")]
 use super::open::Signs;
 #[cfg(not(purlin_safe))]
 use super::packed::Packed;
@@ -71,6 +72,7 @@ pub(crate) trait Slots<E, S>: Sized + fmt::Debug {
     {
     }
     /// Tells those who read without the lock what they have to know.
+    #[cfg(feature = "std")]
     fn show(_home: &Self::Home, _signs: Signs) {}
     /// Tells them that from here on a key may be elsewhere than in the table.
     fn has_more(_home: &Self::Home) {}

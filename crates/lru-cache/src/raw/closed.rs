@@ -6,11 +6,12 @@ use core::convert::Infallible;
 
 #[cfg(feature = "std")]
 use equivalent::Equivalent;
+#[cfg(feature = "std")]
 use purlin_core::Tick;
 
-use super::Block;
 #[cfg(feature = "std")]
 use super::Print;
+use super::{Block, Slots};
 
 /// A block like any other.
 pub(crate) type Open<K, V, S> = Block<(K, V), S>;
@@ -19,10 +20,11 @@ pub(crate) type Open<K, V, S> = Block<(K, V), S>;
 #[derive(Debug)]
 pub(crate) struct Home<K, V> {
     none: Infallible,
-    of: core::marker::PhantomData<(K, V)>,
+    of: core::marker::PhantomData<fn() -> (K, V)>,
 }
 
 /// What somebody who reads without the lock has to know of those who hold it.
+#[cfg(feature = "std")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Signs {
     pub(crate) latest: Tick,
@@ -41,6 +43,7 @@ pub(crate) enum Read<V> {
 }
 
 impl<K, V> Home<K, V> {
+    #[cfg(feature = "std")]
     pub(crate) fn new() -> Option<Arc<Self>> {
         None
     }
@@ -59,6 +62,6 @@ impl<K, V> Home<K, V> {
     }
 }
 
-pub(crate) fn shared<K, V, S>(home: Arc<Home<K, V>>) {
+pub(crate) fn shared<K, V, S>(home: Arc<Home<K, V>>) -> <Open<K, V, S> as Slots<(K, V), S>>::Home {
     match home.none {}
 }

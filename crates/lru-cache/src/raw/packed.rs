@@ -199,13 +199,13 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
         Slot {
             print: self.print(at),
             note: self.notes()[at],
-            order: self.orders()[at],
+            order: self.order(at),
         }
     }
 
     #[inline]
     pub(crate) fn print(&self, at: usize) -> Print {
-        let mark = self.marks()[at];
+        let mark = self.mark(at);
         let tag = self
             .tag(at)
             .expect("near tags are in the block, or not asked for");
