@@ -125,6 +125,8 @@ pub use cache::{Answer, Cache, Computed, Decision, Due, Integer, Iter, Negative,
 pub use cluster::{CacheNode, Cluster, ClusterError};
 pub use equivalent::Equivalent;
 pub use insertion::{Cause, Evicted, Eviction, Inserted, IntoEvicted, Outcome, Refusal};
+#[cfg(purlin_tuning)]
+pub use policy::selector::tuning::Tuning;
 pub use policy::{ParsePolicyError, Policy};
 pub use stats::Stats;
 pub use tags::Moment;

@@ -9,6 +9,19 @@ use crate::insertion::Inserted;
 use crate::tags::{self, Moment};
 use crate::terms::Terms;
 
+#[cfg(purlin_tuning)]
+impl<K, V, S: BuildHasher, C> Cache<K, V, S, C> {
+    /// Has the adaptive policy of a cache that was not used yet go by other choices.
+    pub fn tune(&self, tuning: crate::Tuning) {
+        if let Some(adaptation) = &self.adaptation {
+            let arm = adaptation.tune(self.capacity(), self.hasher.hash_one(1u64), tuning);
+            self.shards
+                .iter()
+                .for_each(|shard| shard.lock().engine.set_arm(arm));
+        }
+    }
+}
+
 /// # Room
 impl<K, V, S, C> Cache<K, V, S, C> {
     /// Changes the capacity, and evicts what does not fit any more. Returns the capacity that it has then: more than asked if
