@@ -60,8 +60,8 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     ///
     /// They leave when somebody meets them, or as others do, and until then they take their room and are in `len`. Tags are told apart
     /// by 12 bits of a hash, which bounds the memory for them: an invalidation takes one in 4096 other tags with it.
-    /// A value that was read before and is stored after is refused if its terms say [as of](crate::Terms::as_of) when it was read; a
-    /// load by `get_or_load` has no tags.
+    /// A value that was read before and is stored after is refused if its terms say [as of](crate::Terms::as_of) when it was read, as those
+    /// of loads and decisions do by themselves.
     ///
     /// ```
     /// use purlin_lru_cache::{Cache, Terms};
