@@ -13,6 +13,8 @@ mod remove;
 mod room;
 mod shard;
 mod shard_count;
+#[cfg(feature = "serde")]
+mod snapshot;
 mod store;
 mod watch;
 
@@ -27,12 +29,12 @@ use purlin_core::{Clock, MapHasher, SystemClock, Tick};
 
 use self::adaptation::Adaptation;
 pub use self::answer::{Answer, Negative};
-pub use self::compute::{Computed, Decision};
-pub use self::count::Integer;
 pub use self::iter::Iter;
 pub use self::refresh::{Due, Refresh, Served};
 use self::shard::{Locked, Shard};
 pub(crate) use self::shard_count::shard_count;
+#[cfg(feature = "serde")]
+pub use self::snapshot::Snapshot;
 use crate::builder::{Builder, Unlimited, Weigher};
 use crate::engine::{Engine, Fresh};
 use crate::expiry::Lifetimes;

@@ -1,6 +1,8 @@
 //! Entries, their bound and their deadlines, without locks, waiting or a clock.
 
 mod machine;
+#[cfg(feature = "serde")]
+mod survey;
 
 use alloc::boxed::Box;
 use core::time::Duration;
@@ -9,9 +11,11 @@ use equivalent::Equivalent;
 use purlin_core::Tick;
 
 use self::machine::Machine;
-#[cfg(feature = "std")]
-use crate::expiry::Standing;
-use crate::expiry::{Life, Lifetimes};
+#[cfg(all(feature = "std", feature = "serde"))]
+pub(crate) use self::survey::Survey;
+#[cfg(feature = "serde")]
+pub(crate) use self::survey::Trace;
+use crate::expiry::{Life, Lifetimes, Standing};
 use crate::insertion::{Evicted, Outcome, Refusal};
 use crate::lru::{self, Lru};
 use crate::policy::Policy;
@@ -280,7 +284,6 @@ impl<K, V> Engine<K, V> {
     }
 
     /// The value in the place that was found, over or not, and how long it has been or will be. It changes nothing.
-    #[cfg(feature = "std")]
     pub(crate) fn inspect(&self, found: Option<Place>) -> Option<(&V, Standing)> {
         match (found, &self.pins) {
             (Some(Place { set: PINNED, at }), Some(pins)) => pins.entries.inspect(Some(at)),

@@ -59,7 +59,8 @@
 [`invalidate_tag`](Cache::invalidate_tag) |\n\
 | what leaves, and why | [`Builder::listener`], [`Cause`] |\n\
 | another capacity | [`set_capacity`](Cache::set_capacity) |\n\
-| all of it | [`iter`](Cache::iter), [`retain`](Cache::retain), [`clear`](Cache::clear), [`stats`](Cache::stats) |\n\n\
+| all of it | [`iter`](Cache::iter), [`retain`](Cache::retain), [`clear`](Cache::clear), [`stats`](Cache::stats) |\n\
+| a warm start of the next process, with feature `serde` | `snapshot`, [`Builder`]'s `restore` |\n\n\
 # Over something else\n\n\
 [`Tiered`] is a cache of this process over any other [`CacheStore`](purlin_core::CacheStore); [`Through`] and \
 [`WriteBehind`] stand in front of a table ([`Backing`]); [`Cluster`] spreads keys over nodes by a placement, with copies \
@@ -86,11 +87,13 @@ mod builder;
 mod cache;
 #[cfg(feature = "std")]
 mod cluster;
+mod decision;
 mod engine;
 mod expiry;
 #[cfg(feature = "std")]
 mod flight;
 mod insertion;
+mod integer;
 mod listener;
 mod lru;
 mod policy;
@@ -100,6 +103,8 @@ mod reentry;
 #[cfg(all(doctest, feature = "std"))]
 mod regressions;
 mod sets;
+#[cfg(feature = "serde")]
+mod snapshot;
 mod stats;
 mod tags;
 mod terms;
@@ -111,14 +116,21 @@ pub mod unsync;
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub use backing::{Backing, FlushError, Full, Through, WriteBehind};
 pub use builder::{Builder, ByEntries, ByWeight, Limit, Unlimited};
+#[cfg(all(feature = "std", feature = "serde"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "std", feature = "serde"))))]
+pub use cache::Snapshot;
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
-pub use cache::{Answer, Cache, Computed, Decision, Due, Integer, Iter, Negative, Refresh, Served};
+pub use cache::{Answer, Cache, Due, Iter, Negative, Refresh, Served};
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub use cluster::{CacheNode, Cluster, ClusterError};
+pub use decision::{Computed, Decision};
 pub use equivalent::Equivalent;
 pub use insertion::{Cause, Evicted, Eviction, Inserted, IntoEvicted, Outcome, Refusal};
+pub use integer::Integer;
+#[cfg(purlin_tuning)]
+pub use policy::selector::tuning::Tuning;
 pub use policy::{ParsePolicyError, Policy};
 pub use stats::Stats;
 pub use tags::Moment;

@@ -5,6 +5,8 @@
 //! that take what was found and cannot panic half-way.
 
 mod slots;
+#[cfg(feature = "serde")]
+mod survey;
 mod timers;
 
 use equivalent::Equivalent;
@@ -17,9 +19,7 @@ use self::timers::Timers;
 #[cfg(feature = "std")]
 use crate::engine::Kind;
 use crate::engine::{Fresh, Moving, SWEEP_BUDGET};
-#[cfg(feature = "std")]
-use crate::expiry::Standing;
-use crate::expiry::{Expiry, Life, Lifetimes};
+use crate::expiry::{Expiry, Life, Lifetimes, Standing};
 use crate::insertion::{Cause, Evicted, Eviction, Outcome, Refusal};
 use crate::stats::Stats;
 
@@ -164,7 +164,6 @@ impl<K, V> Lru<K, V> {
     }
 
     /// The value in the slot that was found, over or not, and how long it has been or will be.
-    #[cfg(feature = "std")]
     pub(crate) fn inspect(&self, found: Option<u32>) -> Option<(&V, Standing)> {
         let entry = &self.slots[found?];
         Some((&entry.value, self.expiry.standing(entry.life)?))

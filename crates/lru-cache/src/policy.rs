@@ -18,6 +18,8 @@ use crate::raw::Print;
 pub(crate) mod arm;
 mod order;
 mod past;
+#[cfg(feature = "serde")]
+pub(crate) mod repute;
 pub(crate) mod selector;
 pub(crate) mod set;
 mod shadow;

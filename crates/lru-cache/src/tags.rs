@@ -18,7 +18,7 @@ use alloc::boxed::Box;
 use core::fmt;
 
 /// A moment in the order of a cache's invalidations by tag. See [`Terms::as_of`](crate::Terms::as_of).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(pub(crate) u64);
 
 /// The tags of an entry, and since when they hold.
@@ -48,7 +48,7 @@ struct Table {
 /// One in so many other tags is invalidated with a tag. They take 32 KiB.
 const SLOTS: usize = 4096;
 /// A slot that every invalidation is of.
-const ANY: u16 = u16::MAX;
+pub(crate) const ANY: u16 = u16::MAX;
 
 impl Tags {
     pub(crate) fn latest(&self) -> Moment {

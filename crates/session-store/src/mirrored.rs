@@ -207,8 +207,9 @@ struct TooFewNodes;
 
 /// What is found under a key, once it is clear what a rotation has made of it.
 enum Found {
-    /// There is nothing, or what a rotation prepares that has not happened.
     Nothing,
+    /// What a rotation prepares that has not happened.
+    Prepared,
     Dead,
     Live {
         version: Version,
@@ -270,10 +271,10 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
             Err(from) => from,
         };
         if !self.has_moved(&from, key).await? {
-            return Ok(Found::Nothing);
+            return Ok(Found::Prepared);
         }
         let view = self.promote(key, &from).await?;
-        Ok(Found::of(view).unwrap_or(Found::Nothing))
+        Ok(Found::of(view).unwrap_or(Found::Prepared))
     }
 
     /// Whether the rotation from one key to another has happened.
@@ -312,13 +313,16 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
         self.change(&replicas, key, None, promoted).await
     }
 
-    /// The key under which a session lives that has moved to `key`, if it still lives.
-    async fn follow(&self, mut key: SessionKey) -> Result<Option<SessionKey>, StoreError> {
+    /// The key under which a session lives that has moved to `key`, and whose it is, if it still lives.
+    async fn follow(
+        &self,
+        mut key: SessionKey,
+    ) -> Result<Option<(SessionKey, Option<UserKey>)>, StoreError> {
         for _ in 0..MAX_HOPS {
             match self.find(&key).await? {
-                Found::Live { .. } => return Ok(Some(key)),
+                Found::Live { owner, .. } => return Ok(Some((key, owner))),
                 Found::Rotated { by, .. } => key = by,
-                Found::Nothing | Found::Dead => return Ok(None),
+                Found::Nothing | Found::Prepared | Found::Dead => return Ok(None),
             }
         }
         Ok(None)
@@ -419,9 +423,11 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
             match self.find(key).await? {
                 Found::Rotated { by, .. } => {
                     let live = self.follow(by).await?;
-                    return Ok(live.map_or(CommitOutcome::Gone, CommitOutcome::Superseded));
+                    return Ok(live.map_or(CommitOutcome::Gone, |(key, _)| {
+                        CommitOutcome::Superseded(key)
+                    }));
                 }
-                Found::Nothing | Found::Dead => return Ok(CommitOutcome::Gone),
+                Found::Nothing | Found::Prepared | Found::Dead => return Ok(CommitOutcome::Gone),
                 Found::Live { .. } => {}
             }
         }
@@ -443,6 +449,15 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
                 remaining,
                 ..
             } if version == expected => (version.next(), owner, remaining),
+            Found::Rotated { by, owner, .. } if by == *new => {
+                // By an earlier attempt of the caller's, which may not have come to its end.
+                let moves = (owner, record.owner.after(owner));
+                return if self.settle((old, new), moves).await? {
+                    Ok(RotateOutcome::Superseded(*new))
+                } else {
+                    self.present(old).await
+                };
+            }
             other => return self.refused(other).await,
         };
         let absolute = record.lifetime.absolute.min(remaining.absolute);
@@ -507,26 +522,56 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
         };
         let replicas = self.replicas(old)?;
         if !self.change(&replicas, old, None, flip).await? {
+            let found = self.find(old).await?;
+            if matches!(found, Found::Rotated { by, .. } if by == *new) {
+                // By an earlier attempt of the caller's that got through late.
+                return if self.settle((old, new), (before, owner)).await? {
+                    Ok(RotateOutcome::Superseded(*new))
+                } else {
+                    self.present(old).await
+                };
+            }
             // What was prepared is believed by nobody, and expires.
             if let Some(user) = &owner {
                 self.strike(user, &[*new]).await;
             }
-            let found = self.find(old).await?;
             return self.refused(found).await;
         }
-        // It has happened. If this fails, whoever uses the new key does it.
+        if self.settle((old, new), (before, owner)).await? {
+            Ok(RotateOutcome::Rotated(version))
+        } else {
+            Ok(RotateOutcome::Gone)
+        }
+    }
+
+    /// What is left to do after a rotation has happened. Whether the session still lives under the new key.
+    ///
+    /// If this fails the caller does not know the new id to be good, and tries the rotation again; then this is done
+    /// again. So whoever goes by the new id has it listed.
+    async fn settle(
+        &self,
+        (old, new): (&SessionKey, &SessionKey),
+        (before, owner): (Option<UserKey>, Option<UserKey>),
+    ) -> Result<bool, StoreError> {
+        // If this fails, whoever uses the new key does it.
         let _ = self.promote(new, old).await;
         if let Some(user) = &before {
             self.strike(user, &[*old]).await;
         }
-        if let Some(user) = &owner {
-            if !self.confirm(user, new).await? {
+        match &owner {
+            Some(user) if !self.confirm(user, new).await? => {
                 // All of the user's sessions were ended meanwhile, and this one with them.
                 self.bury(new).await?;
-                return Ok(RotateOutcome::Gone);
+                Ok(false)
             }
+            Some(_) | None => Ok(true),
         }
-        Ok(RotateOutcome::Rotated(version))
+    }
+
+    /// What to tell the caller of a rotation that has happened, and whose session has gone on since.
+    async fn present(&self, old: &SessionKey) -> Result<RotateOutcome, StoreError> {
+        let found = self.find(old).await?;
+        self.refused(found).await
     }
 
     /// What to tell the caller of a rotation whose old key is not what was expected.
@@ -544,9 +589,11 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
             }
             Found::Rotated { by, .. } => {
                 let live = self.follow(by).await?;
-                Ok(live.map_or(RotateOutcome::Gone, RotateOutcome::Superseded))
+                Ok(live.map_or(RotateOutcome::Gone, |(key, _)| {
+                    RotateOutcome::Superseded(key)
+                }))
             }
-            Found::Nothing | Found::Dead => Ok(RotateOutcome::Gone),
+            Found::Nothing | Found::Prepared | Found::Dead => Ok(RotateOutcome::Gone),
         }
     }
 
@@ -599,7 +646,7 @@ impl<S: SessionStore, P: Placement + Send + Sync> SessionStore for Mirrored<S, P
 
     async fn load(&self, key: &SessionKey, slide: Slide) -> Result<Option<Entry>, StoreError> {
         match self.find(key).await? {
-            Found::Nothing | Found::Dead => Ok(None),
+            Found::Nothing | Found::Prepared | Found::Dead => Ok(None),
             Found::Live {
                 version,
                 owner,
@@ -623,7 +670,10 @@ impl<S: SessionStore, P: Placement + Send + Sync> SessionStore for Mirrored<S, P
             } if !grace.is_zero() => {
                 let past = Entry::new(version, payload, Lifetime::new(grace, grace));
                 let past = past.with_owner(owner);
-                Ok(self.follow(by).await?.map(|live| past.with_successor(live)))
+                Ok(self
+                    .follow(by)
+                    .await?
+                    .map(|(live, _)| past.with_successor(live)))
             }
             Found::Rotated { .. } => Ok(None),
         }
@@ -665,7 +715,9 @@ impl<S: SessionStore, P: Placement + Send + Sync> SessionStore for Mirrored<S, P
                     // It was rotated away in between. Look again.
                 }
                 Found::Rotated { by, grace, .. } if hop > 0 || !grace.is_zero() => key = by,
-                Found::Rotated { .. } | Found::Nothing | Found::Dead => return Ok(false),
+                Found::Rotated { .. } | Found::Nothing | Found::Prepared | Found::Dead => {
+                    return Ok(false);
+                }
             }
         }
         Ok(false)

@@ -2,6 +2,10 @@ use purlin_core::sync::Mutex;
 use purlin_core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::policy::arm::Arm;
+#[cfg(feature = "serde")]
+use crate::policy::selector::State;
+#[cfg(purlin_tuning)]
+use crate::policy::selector::tuning::Tuning;
 use crate::policy::selector::{Selector, is_sampled};
 use crate::reentry::Inside;
 
@@ -33,6 +37,39 @@ impl Adaptation {
         let _inside = Inside::enter();
         let mut selector = self.selector.lock();
         selector.note(hash, hit).then(|| selector.arm())
+    }
+
+    /// What was learned.
+    #[cfg(feature = "serde")]
+    pub(super) fn state(&self) -> State {
+        let _inside = Inside::enter();
+        self.selector.lock().state()
+    }
+
+    /// Goes on from what was learned elsewhere. Returns the arm that the shards are to go by.
+    #[cfg(feature = "serde")]
+    pub(super) fn restore(&self, state: &State) -> Arm {
+        let _inside = Inside::enter();
+        let mut selector = self.selector.lock();
+        selector.restore(state);
+        selector.arm()
+    }
+
+    /// Shows a key that the cache holds.
+    #[cfg(feature = "serde")]
+    pub(super) fn warm(&self, hash: u64, hits: u8) {
+        if self.samples(hash) {
+            let _inside = Inside::enter();
+            self.selector.lock().warm(hash, hits);
+        }
+    }
+
+    /// Begins anew with other choices. Returns the arm that the shards are to go by.
+    #[cfg(purlin_tuning)]
+    pub(super) fn tune(&self, capacity: usize, seed: u64, tuning: Tuning) -> Arm {
+        let mut selector = self.selector.lock();
+        *selector = Selector::tuned(capacity, seed, tuning);
+        selector.arm()
     }
 
     /// Learns how many entries fill the cache.

@@ -12,7 +12,7 @@ pub(super) const HITS: u8 = 3;
 pub(super) const MAIN: u8 = 4;
 /// A note's bit: pushed out of main by a better one, and not used since, so that its last use is older than all of
 /// main's.
-const DEMOTED: u8 = 8;
+pub(super) const DEMOTED: u8 = 8;
 
 /// A newcomer seen so often is let in by chance, one time in 128, though main's victim was seen oftener: nobody
 /// can then shut a key out by making its neighbours look popular.

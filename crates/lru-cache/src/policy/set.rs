@@ -12,7 +12,7 @@ use crate::raw::{Block, Past, Print};
 /// 2. No two slots, and no slot and a ghost, have the same order, and all orders are from 1 to `now`.
 #[derive(Debug)]
 pub(crate) struct Set<E, S = ()> {
-    block: Block<E, S>,
+    pub(super) block: Block<E, S>,
 }
 
 /// What sets go by.
@@ -231,7 +231,7 @@ impl<E, S> Set<E, S> {
     }
 
     #[inline]
-    fn remember(&mut self, past: Past, rules: &Rules) {
+    pub(super) fn remember(&mut self, past: Past, rules: &Rules) {
         if self.block.tally().past != past {
             self.begin_anew(past, rules);
         }

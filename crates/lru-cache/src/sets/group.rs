@@ -1,21 +1,18 @@
 use alloc::vec::Vec;
-#[cfg(feature = "std")]
 use core::time::Duration;
 
 use equivalent::Equivalent;
 use purlin_core::{Rng, Tick};
 
 use super::extras::{Extra, Extras};
-use crate::expiry::Expiry;
-#[cfg(feature = "std")]
-use crate::expiry::Standing;
+use crate::expiry::{Expiry, Standing};
 use crate::policy::set::{Rules, Set};
 use crate::raw::Print;
 
 /// A set with the weights and lives of its entries beside it, which are there once one is other than plain.
 #[derive(Debug)]
 pub(super) struct Group<K, V> {
-    set: Set<(K, V), Extras>,
+    pub(super) set: Set<(K, V), Extras>,
 }
 
 /// How many who are to leave may stay instead, for what they cost, before one leaves.
@@ -111,7 +108,6 @@ impl<K, V> Group<K, V> {
         self.set.side().is_some_and(is_spent)
     }
 
-    #[cfg(feature = "std")]
     pub(super) fn standing(&self, at: usize, expiry: &Expiry) -> Option<Standing> {
         let endless = Some(Standing::Left(Duration::MAX));
         let extras = self.set.side();
@@ -310,7 +306,7 @@ impl<K, V> Group<K, V> {
 
     /// Where to write this down, if there is anything to write, or if others have.
     #[inline]
-    fn extras_for(&mut self, extra: Extra, now: Tick) -> Option<&mut Extras> {
+    pub(super) fn extras_for(&mut self, extra: Extra, now: Tick) -> Option<&mut Extras> {
         if self.set.side().is_none() && extra != Extra::PLAIN {
             self.set.set_side(Extras::new(now));
         }

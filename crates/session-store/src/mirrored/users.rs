@@ -2,9 +2,9 @@
 //!
 //! - A name is on the list *before* its session is made. When it is made, the name is marked; if it is not on the list
 //!   any more, the session is ended again, before anybody was told of it.
-//! - So a name may be struck off at any time, whether its session is being made or not. One that was marked and has no
-//!   session any more is struck off by whoever looks; one that was not marked counts as a session for a while, since
-//!   it is probably being made.
+//! - A name is struck off only once its session cannot live under it any more. One that was marked and has no session is
+//!   struck off by whoever looks; one that was not marked counts as a session for a while, since it is probably being
+//!   made. After that the key is ended before the name goes, so that whoever was held up in the making finds it dead.
 //! - A cap is kept by the change that adds a name: it looks at how many there are at that moment. Whoever finds the list
 //!   full looks which of the sessions have ended, or ends the oldest, and tries again without those.
 
@@ -15,9 +15,9 @@ use purlin_core::Placement;
 use sha2::{Digest, Sha256};
 
 use super::quorum::gather;
-use super::register::{Step, View};
+use super::register::{Attempt, Step, View};
 use super::row::{Member, Value};
-use super::{Found, Mirrored, UNLIMITED};
+use super::{Found, Mirrored, TO_THE_END, UNLIMITED};
 use crate::error::{ErrorKind, StoreError};
 use crate::id::SessionKey;
 use crate::store::{BoxFuture, Lifetime, SessionStore};
@@ -26,14 +26,24 @@ use crate::user::{Cap, UserKey, WhenFull};
 /// How long a name counts as a session that is being made.
 const MAKING: Duration = Duration::from_secs(2);
 
+/// How long whoever makes a session may be held up and still find that it must not be made any more. Longer, and it
+/// finds its name struck off.
+const HELD_UP: Duration = Duration::from_secs(60 * 60);
+
 /// How often a name is tried to be added to a list that others fill meanwhile.
 const ROUNDS: usize = 16;
 
 /// A name on a list, and what there is under it.
 enum Stands {
     Lives,
-    /// It is being made, or was to be.
+    /// It has moved to this key, perhaps since the list was read.
+    Moved(SessionKey),
+    /// It is being made.
     Pending,
+    /// It was to be made, and that takes too long: nothing is there yet, or what a rotation prepared.
+    Stuck {
+        is_prepared: bool,
+    },
     Ended,
 }
 
@@ -56,7 +66,15 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
             for (member, stands) in self.all_stand(user, full).await? {
                 match stands {
                     Stands::Lives | Stands::Pending => counted.push(member),
-                    Stands::Ended => {
+                    Stands::Stuck { .. } => {
+                        if self.forestall(&member.key).await? {
+                            struck.insert(member.key);
+                        } else {
+                            counted.push(member);
+                        }
+                    }
+                    // What has moved is on the list by its new name.
+                    Stands::Moved(_) | Stands::Ended => {
                         struck.insert(member.key);
                     }
                 }
@@ -71,7 +89,8 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
             // The nearest deadline first: the most is left of the list's time when it comes.
             counted.sort_by_key(|member| (core::cmp::Reverse(member.until), member.key));
             for doomed in counted.iter().take(over) {
-                self.bury(&doomed.key).await?;
+                // If it moves at this moment, it is on the list by its new name.
+                self.end(&doomed.key).await?;
                 struck.insert(doomed.key);
             }
         }
@@ -117,19 +136,80 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
         let list = list_key(user)?;
         let view = self.view(&self.replicas(&list)?, &list).await?;
         let members = aged(&view);
-        let mut living = Vec::new();
+        let mut living = BTreeSet::new();
         let mut ended = Vec::new();
         for (member, stands) in self.all_stand(user, members).await? {
             match stands {
-                Stands::Lives => living.push(member.key),
-                Stands::Pending => {}
+                Stands::Lives => {
+                    living.insert(member.key);
+                }
+                Stands::Moved(by) => {
+                    // The list may have been read before its new name was on it, and the new key before it moved there.
+                    ended.push(member.key);
+                    let live = self.follow(by).await?;
+                    living.extend(
+                        live.filter(|(_, owner)| *owner == Some(*user))
+                            .map(|(key, _)| key),
+                    );
+                }
+                // A rotation may still happen, and then the session is known by this name alone.
+                Stands::Pending | Stands::Stuck { is_prepared: true } => {}
+                Stands::Stuck { is_prepared: false } => {
+                    if self.forestall_making(&member.key).await? {
+                        ended.push(member.key);
+                    }
+                }
                 Stands::Ended => ended.push(member.key),
             }
         }
         if !ended.is_empty() {
             self.strike(user, &ended).await;
         }
-        Ok(living)
+        Ok(living.into_iter().collect())
+    }
+
+    /// Ends what lives under a key, or is to be made there.
+    async fn end(&self, key: &SessionKey) -> Result<(), StoreError> {
+        let is_open = |value: &Option<Value>| {
+            matches!(
+                value,
+                None | Some(Value::Live { .. } | Value::Prepared { .. })
+            )
+        };
+        self.end_if(key, is_open).await.map(drop)
+    }
+
+    /// Ends a key under which a session is to be made. Whether it has ended. A rotation that happens at this very moment
+    /// ends with it.
+    async fn forestall(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        let is_to_be_made =
+            |value: &Option<Value>| matches!(value, None | Some(Value::Prepared { .. }));
+        self.end_if(key, is_to_be_made).await
+    }
+
+    /// Ends a key under which nothing was made yet. Whether it has ended.
+    async fn forestall_making(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        self.end_if(key, Option::is_none).await
+    }
+
+    async fn end_if(
+        &self,
+        key: &SessionKey,
+        is_to_end: impl Fn(&Option<Value>) -> bool + Send + Sync,
+    ) -> Result<bool, StoreError> {
+        let end = |view: &View, attempt: Attempt| match &view.value {
+            value if is_to_end(value) => Step::Write {
+                value: Value::Dead {
+                    write: attempt.write,
+                },
+                lifetime: TO_THE_END,
+                then: true,
+            },
+            value => Step::Answer(matches!(value, Some(Value::Dead { .. }))),
+        };
+        let replicas = self.replicas(key)?;
+        let birth = Lifetime::new(HELD_UP, HELD_UP);
+        self.change(&replicas, key, Some(birth), end).await
     }
 
     /// Calls for several keys at once, and gives the answers in their order.
@@ -196,10 +276,13 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
         let stand = |(member, found): (Member, Found)| {
             let stands = match found {
                 Found::Live { owner, .. } if owner == Some(*user) => Stands::Lives,
-                Found::Live { .. } | Found::Rotated { .. } | Found::Dead => Stands::Ended,
+                Found::Rotated { by, .. } => Stands::Moved(by),
+                Found::Live { .. } | Found::Dead => Stands::Ended,
                 // What was there once and is no more has expired.
-                Found::Nothing if member.is_made || member.since > MAKING => Stands::Ended,
-                Found::Nothing => Stands::Pending,
+                Found::Nothing if member.is_made => Stands::Ended,
+                Found::Nothing | Found::Prepared if member.since <= MAKING => Stands::Pending,
+                Found::Nothing => Stands::Stuck { is_prepared: false },
+                Found::Prepared => Stands::Stuck { is_prepared: true },
             };
             (member, stands)
         };

@@ -1,105 +1,21 @@
-//! Clients, stores and a network, under one seed.
+//! Clients of one session, under one seed.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::ops::AddAssign;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use purlin_core::sync::Mutex;
-use purlin_core::{ManualClock, NodeId, Rng};
+use purlin_core::{ManualClock, Rng};
 use purlin_session_store::{
-    CommitOutcome, CreateOutcome, Entry, ErrorKind, Lifetime, MemoryStore, Mirrored, Record,
-    RotateOutcome, SessionId, SessionKey, SessionStore, Slide, StoreError, UserKey, Version,
+    CommitOutcome, CreateOutcome, Entry, ErrorKind, Lifetime, Record, RotateOutcome, SessionKey,
+    SessionStore, Slide, Version,
 };
 
-use crate::Turned;
+use crate::network::{self, Mirror, Network, Shared, finish, new_key};
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// What the network does at present.
-struct Weather {
-    rng: Rng,
-    /// Which stores do not answer: never a majority.
-    down: Vec<bool>,
-}
-
-/// A store at the other end of the network.
-struct Remote {
-    id: usize,
-    store: MemoryStore<ManualClock>,
-    weather: Arc<Mutex<Weather>>,
-}
-
-impl Remote {
-    /// Waits for a few turns of the others, and says what becomes of the message.
-    async fn travel(&self) -> Result<(), StoreError> {
-        let mut turns = self.weather.lock().rng.below(6);
-        poll_fn(|_| {
-            if turns == 0 {
-                return Poll::Ready(());
-            }
-            turns -= 1;
-            Poll::Pending
-        })
-        .await;
-        let mut weather = self.weather.lock();
-        if weather.down[self.id] {
-            let kinds = [ErrorKind::Unavailable, ErrorKind::Interrupted];
-            return Err(StoreError::new(kinds[weather.rng.below(2) as usize]));
-        }
-        Ok(())
-    }
-
-    async fn call<T>(
-        &self,
-        call: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        self.travel().await?;
-        let answer = call.await;
-        // An answer that is lost on its way back: nobody knows that it was done.
-        let back = self.travel().await;
-        back.map_err(|_| StoreError::new(ErrorKind::Interrupted))?;
-        answer
-    }
-}
-
-impl SessionStore for Remote {
-    async fn create(&self, key: &SessionKey, record: Record) -> Result<CreateOutcome, StoreError> {
-        self.call(self.store.create(key, record)).await
-    }
-    async fn load(&self, key: &SessionKey, slide: Slide) -> Result<Option<Entry>, StoreError> {
-        self.call(self.store.load(key, slide)).await
-    }
-    async fn commit(
-        &self,
-        key: &SessionKey,
-        expected: Version,
-        record: Record,
-    ) -> Result<CommitOutcome, StoreError> {
-        self.call(self.store.commit(key, expected, record)).await
-    }
-    async fn rotate(
-        &self,
-        old: &SessionKey,
-        new: &SessionKey,
-        expected: Version,
-        record: Record,
-        grace: Duration,
-    ) -> Result<RotateOutcome, StoreError> {
-        self.call(self.store.rotate(old, new, expected, record, grace))
-            .await
-    }
-    async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
-        self.call(self.store.delete(key)).await
-    }
-    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
-        self.call(self.store.by_user(user)).await
-    }
-}
 
 /// What the clients were told.
 #[derive(Default)]
@@ -142,42 +58,22 @@ impl AddAssign for Outcome {
 pub(crate) struct World {
     seed: u64,
     rng: Rng,
-    weather: Arc<Mutex<Weather>>,
-    /// One for each client, as different processes have.
-    mirrors: Vec<Mirrored<Arc<Remote>, Turned>>,
+    network: Shared,
+    /// One for each client.
+    mirrors: Vec<Mirror>,
     books: Rc<RefCell<Books>>,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, n_stores: usize) -> Self {
         let mut rng = Rng::from_seed(seed);
-        let clock = ManualClock::new();
-        let weather = Arc::new(Mutex::new(Weather {
-            rng: rng.fork(),
-            down: vec![false; n_stores],
-        }));
-        let remote = |id| {
-            Arc::new(Remote {
-                id,
-                store: MemoryStore::builder()
-                    .clock(clock.clone())
-                    .shards(1)
-                    .build(),
-                weather: Arc::clone(&weather),
-            })
-        };
-        let remotes: Vec<_> = (0..n_stores).map(remote).collect();
-        let mirror = |client| {
-            let named = remotes.iter().cloned().enumerate();
-            let named = named.map(|(id, store)| (NodeId(id as u64), store));
-            let mirror = Mirrored::new(Turned(n_stores as u64), named, n_stores);
-            mirror.unwrap().seed(seed * 100 + client)
-        };
+        let network = Network::new(rng.fork(), n_stores);
+        let mirrors = network::mirrors(&network, &ManualClock::new(), 4, n_stores, seed);
         World {
             seed,
             rng,
-            weather,
-            mirrors: (0..4).map(mirror).collect(),
+            network,
+            mirrors,
             books: Rc::default(),
         }
     }
@@ -185,16 +81,19 @@ impl World {
     pub(crate) fn run(mut self) -> Outcome {
         let key = self.key();
         self.books.borrow_mut().keys.push(key);
-        let created = {
-            let mirror = &self.mirrors[0];
-            let record = Record::new("", Lifetime::new(HOUR, HOUR));
-            let mut create: Running<'_> = Box::pin(async move {
-                let created = mirror.create(&key, record).await.unwrap();
-                assert_eq!(created, CreateOutcome::Created(Version::FIRST));
-            });
-            finish(&mut create)
-        };
-        assert!(created);
+        let record = Record::new("", Lifetime::new(HOUR, HOUR));
+        let created = finish(&self.network, async {
+            // Until it is known: a call that was given up may have got through.
+            loop {
+                if let Ok(created) = self.mirrors[0].create(&key, record.clone()).await {
+                    return created;
+                }
+            }
+        });
+        assert!(matches!(
+            created,
+            CreateOutcome::Created(Version::FIRST) | CreateOutcome::Collision
+        ));
         self.books.borrow_mut().seen = 1;
 
         let seeds: Vec<u64> = self.mirrors.iter().map(|_| self.rng.next_u64()).collect();
@@ -207,26 +106,22 @@ impl World {
             };
             clients.push(Box::pin(client.work()));
         }
-        let n_stores = self.weather.lock().down.len() as u64;
         while !clients.is_empty() {
             if self.rng.chance(0.02) {
-                // Another minority falls silent, or none.
-                let mut weather = self.weather.lock();
-                weather.down.fill(false);
-                for _ in 0..self.rng.below(n_stores / 2 + 1) {
-                    weather.down[self.rng.below(n_stores) as usize] = true;
-                }
+                self.network.lock().turn(self.mirrors.len());
             }
+            self.network.lock().step();
             let idx = self.rng.below(clients.len() as u64) as usize;
             let mut cx = Context::from_waker(Waker::noop());
             if clients[idx].as_mut().poll(&mut cx).is_ready() {
                 drop(clients.swap_remove(idx));
             }
         }
-        self.weather.lock().down.fill(false);
-        let mut end: Running<'_> = Box::pin(self.check());
-        assert!(finish(&mut end));
-        drop(end);
+        self.network.lock().heal();
+        if self.rng.chance(0.5) {
+            self.network.lock().flush();
+        }
+        finish(&self.network, self.check());
         self.books.borrow().outcome
     }
 
@@ -243,7 +138,12 @@ impl World {
         };
         let mut live = Vec::new();
         for key in &keys {
-            let entry = self.mirrors[0].load(key, Slide::No).await.unwrap();
+            let entry = loop {
+                // Also now a call may be given up.
+                if let Ok(entry) = self.mirrors[0].load(key, Slide::No).await {
+                    break entry;
+                }
+            };
             live.extend(entry.filter(|entry| entry.superseded_by.is_none()));
         }
         let books = self.books.borrow();
@@ -270,19 +170,6 @@ impl World {
 
 type Running<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-fn finish(future: &mut Running<'_>) -> bool {
-    let mut cx = Context::from_waker(Waker::noop());
-    (0..1_000_000).any(|_| future.as_mut().poll(&mut cx).is_ready())
-}
-
-fn new_key(rng: &mut Rng) -> SessionKey {
-    let mut bytes = [0; 32];
-    bytes
-        .chunks_exact_mut(8)
-        .for_each(|part| part.copy_from_slice(&rng.next_u64().to_le_bytes()));
-    SessionId::from_secret_bytes(bytes).key()
-}
-
 fn marks(entry: &Entry) -> Vec<u32> {
     let marks = entry.payload.chunks_exact(4);
     marks
@@ -291,7 +178,7 @@ fn marks(entry: &Entry) -> Vec<u32> {
 }
 
 struct Client<'a> {
-    mirror: &'a Mirrored<Arc<Remote>, Turned>,
+    mirror: &'a Mirror,
     rng: Rng,
     books: Rc<RefCell<Books>>,
 }
