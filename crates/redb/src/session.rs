@@ -397,7 +397,7 @@ mod tests {
     use std::thread;
 
     use purlin_core::ManualClock;
-    use purlin_session_store::conformance::{Subject, check};
+    use purlin_session_store::conformance::{Subject, check, walk};
     use purlin_session_store::{Lifetime, Owner, SessionId};
     use redb::Database;
     use redb::backends::InMemoryBackend;
@@ -486,6 +486,16 @@ mod tests {
         }
         async fn pass(&self, time: Duration) {
             self.clock.advance(time);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_redb_store_walks_with_the_model() {
+        for seed in 0..12 {
+            let clock = ManualClock::new();
+            let store = on(in_memory(), clock.clone());
+            let verdict = walk(&Under { store, clock }, seed, 60).await;
+            assert!(verdict.is_ok(), "seed {seed}: {verdict:?}");
         }
     }
 

@@ -149,6 +149,12 @@ proptest! {
                 _ => drop(store.sweep(usize::from(b)).unwrap()),
             }
             let now = Tick::ZERO.after(Duration::from_millis(clock.wall().as_unix_millis()));
+            for number in 0..4 {
+                let key = key(number);
+                prop_assert_eq!(
+                    store.load(&key, Slide::No).unwrap(),
+                    model.load(now, &key, Slide::No), "{:?}", step);
+            }
             for user in [user(0), user(1)] {
                 prop_assert_eq!(
                     store.by_user(&user).unwrap(), model.by_user(now, &user), "{:?}", step);
