@@ -1,4 +1,5 @@
 mod at_once;
+mod batch;
 pub(crate) mod failure;
 mod glance;
 mod hot;
@@ -10,6 +11,7 @@ mod users;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use purlin_core::Retry;
@@ -21,6 +23,7 @@ use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::{RedisError, Script};
 
 use self::at_once::at_once;
+use self::batch::Batches;
 use self::failure::{TimedOut, store_error};
 use self::glance::ServerTime;
 use self::hot::Glance;
@@ -56,8 +59,12 @@ pub struct RedisSessionStore<C = ConnectionManager> {
 }
 
 struct Shared {
+    /// None if a message of many commands may not be sent over the connection, or nobody knows.
+    batches: Option<Batches>,
     scripts: Scripts,
     server_time: ServerTime,
+    /// Whether it was found to be one from before Redis 7.
+    is_old_server: AtomicBool,
     settings: RedisSessionStoreBuilder,
 }
 
@@ -129,7 +136,8 @@ impl RedisSessionStoreBuilder {
             .set_number_of_retries(0);
         let connection =
             ConnectionManager::new_lazy_with_config(client, config).map_err(ConnectError)?;
-        Ok(self.build(connection))
+        // One server, so its keys are in one place.
+        Ok(self.over(connection, Some(Batches::default())))
     }
 
     #[cfg(feature = "near")]
@@ -145,11 +153,17 @@ impl RedisSessionStoreBuilder {
     /// The store over a connection of one's own: a `MultiplexedConnection`, or that of a cluster. Clones of it are made
     /// for each call.
     pub fn build<C>(self, connection: C) -> RedisSessionStore<C> {
+        self.over(connection, None)
+    }
+
+    fn over<C>(self, connection: C, batches: Option<Batches>) -> RedisSessionStore<C> {
         RedisSessionStore {
             connection,
             shared: Arc::new(Shared {
+                batches,
                 scripts: Scripts::new(),
                 server_time: ServerTime::new(),
+                is_old_server: AtomicBool::new(false),
                 settings: self,
             }),
         }
@@ -179,13 +193,21 @@ impl RedisSessionStore {
 /// end its grace early, so that no call walks far.
 const MAX_HOPS: usize = 16;
 
-impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
     fn scripts(&self) -> &Scripts {
         &self.shared.scripts
     }
 
     fn server_time(&self) -> &ServerTime {
         &self.shared.server_time
+    }
+
+    fn batches(&self) -> Option<&Batches> {
+        self.shared.batches.as_ref()
+    }
+
+    fn is_old_server(&self) -> &AtomicBool {
+        &self.shared.is_old_server
     }
 
     fn connection(&self) -> &C {
@@ -255,7 +277,13 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
             Slide::To { idle, min_gain } => (millis(idle).to_string(), millis(min_gain)),
         };
         let without_payload: &[u8] = if without_payload { b"1" } else { b"" };
-        let args = [idle.as_bytes(), &decimal(min_gain), without_payload];
+        let moves_the_key: &[u8] = if self.moves_the_key(slide) { b"1" } else { b"" };
+        let args = [
+            idle.as_bytes(),
+            &decimal(min_gain),
+            without_payload,
+            moves_the_key,
+        ];
         let asked = self.server_time().asked();
         match self.run_settled(&self.scripts().load, key, &args).await? {
             Reply::Live {
@@ -348,7 +376,7 @@ fn with_record(error: StoreError, record: &Record) -> StoreError {
     }
 }
 
-impl<C: ConnectionLike + Clone + Send + Sync> SessionStore for RedisSessionStore<C> {
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSessionStore<C> {
     async fn create(&self, key: &SessionKey, record: Record) -> Result<CreateOutcome, StoreError> {
         self.admit(&record)?;
         self.created(key, &record)

@@ -9,6 +9,7 @@
 //! Names ascend bytewise, so each occurs once and equal sessions have equal bytes. The schema number is the
 //! application's own. Values are opaque, so fields that this program does not know survive its writes.
 
+use core::cmp::Ordering;
 use core::fmt;
 use std::collections::BTreeMap;
 
@@ -74,7 +75,7 @@ impl PayloadError {
 }
 
 impl Fields {
-    /// Checks a stored payload. Costs one pass over the names; values are not looked at.
+    /// Checks a stored payload. Costs one pass over the names, a few nanoseconds each; values are not looked at.
     pub(crate) fn decode(payload: Bytes) -> Result<Self, PayloadError> {
         match payload.first() {
             None => return Err(PayloadError::Corrupt),
@@ -83,10 +84,10 @@ impl Fields {
             Some(_) => return Err(PayloadError::Corrupt),
         }
         let mut rest = payload.get(HEADER_LEN..).ok_or(PayloadError::Corrupt)?;
-        let mut previous = "";
+        let mut previous: &[u8] = b"";
         while !rest.is_empty() {
             let (name, _, after) = split_field(rest).ok_or(PayloadError::Corrupt)?;
-            if name <= previous {
+            if order(name, previous).is_le() || !is_text(name) {
                 return Err(PayloadError::Corrupt);
             }
             (previous, rest) = (name, after);
@@ -101,6 +102,12 @@ impl Fields {
 
     /// The names and values, in ascending order of name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        // A name that is no text was refused when the payload was decoded.
+        self.raw_iter()
+            .map_while(|(name, value)| Some((core::str::from_utf8(name).ok()?, value)))
+    }
+
+    fn raw_iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut rest = self.payload.get(HEADER_LEN..).unwrap_or_default();
         core::iter::from_fn(move || {
             let (name, value, after) = split_field(rest)?;
@@ -117,14 +124,21 @@ impl Fields {
     /// The value of a field, where it lies.
     pub(crate) fn get_here(&self, name: &str) -> Option<&[u8]> {
         // Names ascend, so the search ends where the name would be.
-        let (present, value) = self.iter().find(|(present, _)| *present >= name)?;
-        (present == name).then_some(value)
+        let name = name.as_bytes();
+        for (present, value) in self.raw_iter() {
+            match order(present, name) {
+                Ordering::Less => {}
+                Ordering::Equal => return Some(value),
+                Ordering::Greater => break,
+            }
+        }
+        None
     }
 
     /// How many fields of the application's there are.
     pub(crate) fn count(&self) -> usize {
-        self.iter()
-            .filter(|(name, _)| !name.starts_with(RESERVED))
+        self.raw_iter()
+            .filter(|(name, _)| name.first() != Some(&(RESERVED as u8)))
             .count()
     }
 
@@ -135,8 +149,7 @@ impl Fields {
         schema: u8,
         limit: usize,
     ) -> Result<Self, usize> {
-        let merged = self.merged(changes);
-        let len = merged.iter().fold(HEADER_LEN, |len, (name, value)| {
+        let len = self.merged(changes).fold(HEADER_LEN, |len, (name, value)| {
             len.saturating_add(FIELD_OVERHEAD + name.len())
                 .saturating_add(value.len())
         });
@@ -147,10 +160,10 @@ impl Fields {
         let mut payload = BytesMut::with_capacity(len);
         payload.put_u8(FORMAT);
         payload.put_u8(schema);
-        for (name, value) in merged {
+        for (name, value) in self.merged(changes) {
             // Neither cast cuts: `Changes` holds no longer name, and `len` no longer value.
             payload.put_u8(name.len() as u8);
-            payload.put_slice(name.as_bytes());
+            payload.put_slice(name);
             payload.put_u32_le(value.len() as u32);
             payload.put_slice(value);
         }
@@ -159,17 +172,33 @@ impl Fields {
         })
     }
 
-    fn merged<'a>(&'a self, changes: &'a Changes) -> BTreeMap<&'a str, &'a [u8]> {
-        let mut merged = BTreeMap::new();
-        let stays = |name: &str| !changes.cleared || matches!(name, AUTH | EPOCH);
-        merged.extend(self.iter().filter(|(name, _)| stays(name)));
-        for (name, value) in &changes.fields {
-            match value {
-                Some(value) => merged.insert(&**name, value),
-                None => merged.remove(&**name),
-            };
-        }
-        merged
+    /// The fields with changes made to them, in ascending order of name.
+    fn merged<'a>(&'a self, changes: &'a Changes) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let stays =
+            |name: &[u8]| !changes.cleared || name == AUTH.as_bytes() || name == EPOCH.as_bytes();
+        let mut present = self
+            .raw_iter()
+            .filter(move |(name, _)| stays(name))
+            .peekable();
+        let mut changed = changes.fields.iter().peekable();
+        core::iter::from_fn(move || {
+            loop {
+                let Some(&(name, value)) = changed.peek() else {
+                    return present.next();
+                };
+                let name = name.as_bytes();
+                match present.peek() {
+                    Some((before, _)) if order(before, name).is_lt() => return present.next(),
+                    Some((same, _)) if *same == name => drop(present.next()),
+                    Some(_) | None => {}
+                }
+                let value = value.as_deref();
+                changed.next();
+                if let Some(value) = value {
+                    return Some((name, value));
+                }
+            }
+        })
     }
 
     /// The stored form.
@@ -186,13 +215,27 @@ impl Fields {
         }
     }
 
+    /// The same, where it lies.
+    #[cfg(feature = "json")]
+    pub(crate) fn get_changed_here<'a>(
+        &'a self,
+        changes: &'a Changes,
+        name: &str,
+    ) -> Option<&'a [u8]> {
+        match changes.fields.get(name) {
+            Some(value) => value.as_deref(),
+            None if changes.cleared => None,
+            None => self.get_here(name),
+        }
+    }
+
     /// The names with changes on top, in ascending order.
     pub(crate) fn names_changed<'a>(
         &'a self,
         changes: &'a Changes,
     ) -> impl Iterator<Item = &'a str> {
         self.merged(changes)
-            .into_keys()
+            .filter_map(|(name, _)| core::str::from_utf8(name).ok())
             .filter(|name| !name.starts_with(RESERVED))
     }
 }
@@ -206,12 +249,29 @@ impl fmt::Debug for Fields {
 }
 
 /// The name and value of the first field, and what follows it.
-fn split_field(bytes: &[u8]) -> Option<(&str, &[u8], &[u8])> {
+#[inline]
+fn split_field(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (&name_len, rest) = bytes.split_first()?;
     let (name, rest) = rest.split_at_checked(usize::from(name_len))?;
     let (value_len, rest) = rest.split_first_chunk()?;
     let (value, rest) = rest.split_at_checked(u32::from_le_bytes(*value_len) as usize)?;
-    Some((core::str::from_utf8(name).ok()?, value, rest))
+    Some((name, value, rest))
+}
+
+/// How two names stand to each other. They are short and differ early, so this ends before a call would have begun.
+#[inline]
+fn order(one: &[u8], other: &[u8]) -> Ordering {
+    for (a, b) in one.iter().zip(other) {
+        if a != b {
+            return a.cmp(b);
+        }
+    }
+    one.len().cmp(&other.len())
+}
+
+/// Nearly all names are ASCII, which is known sooner.
+fn is_text(name: &[u8]) -> bool {
+    name.is_ascii() || core::str::from_utf8(name).is_ok()
 }
 
 impl Changes {

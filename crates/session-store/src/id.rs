@@ -1,6 +1,7 @@
 //! The secret a client holds, and the digest that stores see.
 
 use core::fmt;
+use core::hash::{Hash, Hasher};
 
 use purlin_core::Retry;
 use sha2::{Digest, Sha256};
@@ -83,7 +84,7 @@ impl EntropyError {
 /// and no fallback to one. The version byte lets a later scheme (a keyed hash, say) live beside this one.
 ///
 /// SHA-256 without salt or key is enough here: an id has 256 random bits, so no table of guesses exists.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionKey([u8; SessionKey::LEN]);
 
 impl SessionKey {
@@ -103,6 +104,14 @@ impl SessionKey {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: [u8; Self::LEN] = bytes.try_into().ok()?;
         (bytes[0] == Self::SHA256).then_some(SessionKey(bytes))
+    }
+}
+
+/// By eight bytes of the digest: two keys that differ share them as seldom as two random numbers are the same.
+impl Hash for SessionKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [_, a, b, c, d, e, f, g, h, ..] = self.0;
+        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
     }
 }
 

@@ -1,16 +1,20 @@
 //! Sessions kept close, for as long as one may trust them.
 
+mod hits;
 mod invalidation;
+mod kept;
 mod stamps;
 
 use core::fmt;
 use core::time::Duration;
 
 use purlin_core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use purlin_core::{Clock, MapHasher, SystemClock, Tick};
+use purlin_core::{Clock, MapHasher, SystemClock};
 use purlin_lru_cache::Cache;
 
-use self::stamps::{Stamp, Stamps};
+use self::hits::Hits;
+use self::kept::Kept;
+use self::stamps::Stamps;
 use crate::error::{ErrorKind, StoreError};
 use crate::id::SessionKey;
 use crate::store::{
@@ -99,19 +103,9 @@ struct Rules {
 
 type Privileged = Box<dyn Fn(&Entry) -> bool + Send + Sync>;
 
-/// What is kept of a session.
-#[derive(Clone)]
-struct Kept {
-    entry: Entry,
-    /// Before the store was asked.
-    asked_at: Tick,
-    /// What was known to have changed when the store was asked.
-    stamp: Stamp,
-}
-
 #[derive(Default)]
 struct Counts {
-    hits: AtomicU64,
+    hits: Hits,
     misses: AtomicU64,
     bypassed: AtomicU64,
     invalidated: AtomicU64,
@@ -206,7 +200,7 @@ impl<C: Clock + Clone> NearBuilder<C> {
     pub fn build<S>(self, store: S) -> Near<S, C> {
         let cache = Cache::builder()
             .weight_limit(self.max_bytes, |_: &SessionKey, kept: &Kept| {
-                kept.entry.payload.len() + KEPT_BYTES
+                kept.payload_len() + KEPT_BYTES
             })
             // What may be answered is decided at each load. A time to live would be a second look at the clock there.
             .clock(self.clock.clone())
@@ -279,7 +273,7 @@ impl<S, C: Clock> Near<S, C> {
     pub fn stats(&self) -> NearStats {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         NearStats {
-            hits: read(&self.counts.hits),
+            hits: self.counts.hits.sum(),
             misses: read(&self.counts.misses),
             bypassed: read(&self.counts.bypassed),
             invalidated: read(&self.counts.invalidated),
@@ -313,12 +307,7 @@ impl<S: SessionStore, C: Clock + Send + Sync> Near<S, C> {
         let found = self.store.load(key, slide).await?;
         match &found {
             Some(entry) if self.may_keep(entry) => {
-                let kept = Kept {
-                    entry: entry.clone(),
-                    asked_at,
-                    stamp,
-                };
-                self.cache.insert(*key, kept);
+                self.cache.insert(*key, Kept::new(entry, asked_at, stamp));
             }
             Some(_) | None => {
                 self.cache.remove(key);
@@ -374,23 +363,6 @@ impl<S: SessionStore, C: Clock + Send + Sync> Near<S, C> {
     }
 }
 
-impl Kept {
-    /// The session with the time it has left by now, if any.
-    fn aged(mut self, now: Tick) -> Option<Entry> {
-        let age = now.since(self.asked_at);
-        let remaining = &mut self.entry.remaining;
-        for left in [&mut remaining.idle, &mut remaining.absolute] {
-            if *left != Duration::MAX {
-                *left = left.saturating_sub(age);
-            }
-            if left.is_zero() {
-                return None;
-            }
-        }
-        Some(self.entry)
-    }
-}
-
 impl<S: SessionStore, C: Clock + Send + Sync> SessionStore for Near<S, C> {
     async fn create(&self, key: &SessionKey, record: Record) -> Result<CreateOutcome, StoreError> {
         let _forgetting = self.forgetting([key]);
@@ -407,7 +379,7 @@ impl<S: SessionStore, C: Clock + Send + Sync> SessionStore for Near<S, C> {
             });
             if let Some(entry) = kept.and_then(|kept| kept.aged(now)) {
                 if !slide.would_move(entry.remaining) {
-                    self.count(&self.counts.hits);
+                    self.counts.hits.count(key);
                     return Ok(Some(entry));
                 }
             }

@@ -4,7 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
-use purlin_core::{Retry, WallTime};
+use purlin_core::{Clock, Retry, WallTime};
 
 use crate::auth::{Assurance, Auth, AuthError, Login, SessionHandle};
 use crate::fields::{AUTH, Changes, EPOCH, FLASH, Fields, MAX_NAME_LEN, PayloadError, RESERVED};
@@ -38,7 +38,8 @@ pub struct Session {
     /// How long the session may last from now at most, if less than it would.
     pub(crate) ends_within: Option<Duration>,
     pub(crate) remaining: Option<Lifetime>,
-    /// What the clock said when the session was opened.
+    /// What the clock said when the session was opened, or became that of a user. Never, if it is nobody's: then nobody
+    /// asks.
     pub(crate) opened_at: WallTime,
     superseded_by: Option<SessionKey>,
     /// The id that an unfinished rotation was to give, so that a repeated commit asks for the same.
@@ -112,13 +113,24 @@ impl Session {
         }
     }
 
-    pub(crate) fn opened(id: SessionId, entry: Entry, now: WallTime) -> Result<Self, PayloadError> {
+    pub(crate) fn opened(
+        id: SessionId,
+        mut entry: Entry,
+        clock: &impl Clock,
+    ) -> Result<Self, PayloadError> {
+        let fields = Fields::decode(core::mem::take(&mut entry.payload))?;
         let mut session = Session::absent();
         session.id = Some(id);
-        session.opened_at = now;
-        let fields = Fields::decode(entry.payload.clone())?;
         session.rebase(entry, fields)?;
+        session.note_opening(clock);
         Ok(session)
+    }
+
+    /// Looks at the clock for those who will ask how fresh a login is.
+    pub(crate) fn note_opening(&mut self, clock: &impl Clock) {
+        if self.opened_at == WallTime::MAX && self.fields.get_here(AUTH).is_some() {
+            self.opened_at = clock.wall();
+        }
     }
 
     /// Puts the changes on top of what the store has now.
@@ -226,7 +238,7 @@ impl Session {
         if name.is_empty() || name.len() > MAX_NAME_LEN {
             return Err(FieldError::Name { len: name.len() });
         }
-        if !self.changes.covers(name) && self.fields.get(name).as_ref() == Some(&value) {
+        if !self.changes.covers(name) && self.fields.get_here(name) == Some(&value[..]) {
             return Ok(());
         }
         self.changes.set(name, Some(value));
@@ -431,8 +443,11 @@ impl Session {
     ///
     /// [`FieldError::Decode`] if the field holds something else than a `T`.
     pub fn get<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, FieldError> {
-        let value = self.get_bytes(name);
-        value.map(|value| decoded(name, &value)).transpose()
+        if name.starts_with(RESERVED) {
+            return Ok(None);
+        }
+        let value = self.fields.get_changed_here(&self.changes, name);
+        value.map(|value| decoded(name, value)).transpose()
     }
 
     /// Sets the value of a field. Setting what is there already is no change.

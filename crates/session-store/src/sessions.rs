@@ -167,31 +167,19 @@ impl<S: SessionStore, C: Clock + Send + Sync> Sessions<S, C> {
         let Some(entry) = self.store.load(&key, self.policy.slide()).await? else {
             return Ok(Session::absent());
         };
-        let session = Session::opened(id, entry, self.clock.wall())?;
+        let mut session = Session::opened(id, entry, &self.clock)?;
         if session.stored_epoch() < self.epoch.load(Ordering::Relaxed) {
             self.store.delete(&key).await?;
             return Ok(Session::absent());
         }
-        self.slide_further(session).await
-    }
-
-    /// Gives a session the rest of its idle time, where those that somebody is logged in to get less or more
-    /// than others: what the load gave was right for both.
-    async fn slide_further(&self, mut session: Session) -> Result<Session, OpenError> {
-        let (Some(slide), Some(left), Some(id)) = (
-            self.policy.slides_further(session.user().is_some()),
-            session.remaining,
-            &session.id,
-        ) else {
-            return Ok(session);
-        };
-        let Slide::To { idle, min_gain } = slide else {
-            return Ok(session);
-        };
-        let target = idle.min(left.absolute);
-        if target > left.idle && target - left.idle >= min_gain && !session.is_superseded() {
-            self.store.touch(&id.key(), slide).await?;
-            session.renew(idle);
+        // Where those that somebody is logged in to get less or more time than others, the load gave what is right
+        // for both, and the rest is still to be given.
+        let further = self.policy.slides_further(session.user().is_some());
+        if let (Some(slide @ Slide::To { idle, .. }), Some(left)) = (further, session.remaining) {
+            if slide.would_move(left) && !session.is_superseded() {
+                self.store.touch(&key, slide).await?;
+                session.renew(idle);
+            }
         }
         Ok(session)
     }
@@ -320,6 +308,7 @@ impl<S: SessionStore, C: Clock + Send + Sync> Sessions<S, C> {
             .settle(&mut session.changes, &session.fields, &theirs)
             .map_err(|field| CommitError::Clash { field })?;
         session.rebase(entry, theirs)?;
+        session.note_opening(&self.clock);
         Ok(())
     }
 }

@@ -76,7 +76,9 @@ impl<C: Clock> Engine<C> {
         }
         let slot = Slot::new();
         let task = Box::new(Task::new(work, Arc::clone(&slot)));
-        let submitted = self.commits.submit(task, |batch| self.commit(batch));
+        let submitted = self
+            .commits
+            .submit(task, |gathered| self.commit(gathered.take()));
         match (submitted, slot.take()) {
             (Ok(()), Some(Ok(result))) => Ok(result),
             (_, Some(Err(failure))) => Err(failure.into_error()),

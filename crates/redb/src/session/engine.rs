@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use purlin_core::{Clock, Retry, Tick};
@@ -13,7 +15,7 @@ use super::Limits;
 use super::tables::{self, Fault, Look, LookError, Tables};
 use crate::OpenError;
 use crate::file::{self, OpenFile};
-use crate::group_commit::GroupCommit;
+use crate::group_commit::{Gathered, GroupCommit};
 use crate::shared_error::SharedError;
 
 pub(super) struct Engine<C> {
@@ -21,6 +23,8 @@ pub(super) struct Engine<C> {
     file: OpenFile,
     limits: Limits,
     commits: GroupCommit<Work>,
+    /// How many calls shared the last transaction. Written by whoever leads.
+    last_group: AtomicUsize,
     /// The first failure. From then on nothing is written any more.
     failed: OnceLock<Failure>,
     time: StoreTime<C>,
@@ -33,8 +37,10 @@ struct Work {
     /// Does it, and leaves its answer where the caller looks.
     apply: Apply,
     /// What became of the transaction.
-    outcome: Arc<OnceLock<Result<(), Failure>>>,
+    outcome: Arc<Outcome>,
 }
+
+type Outcome = OnceLock<Result<(), Failure>>;
 
 impl<C: Clock> Engine<C> {
     pub(super) fn open(
@@ -74,6 +80,7 @@ impl<C: Clock> Engine<C> {
             file,
             limits,
             commits: GroupCommit::new(),
+            last_group: AtomicUsize::new(0),
             failed: OnceLock::new(),
             time: StoreTime::starting(clock),
         })
@@ -140,7 +147,7 @@ impl<C: Clock> Engine<C> {
             outcome: Arc::clone(&outcome),
         };
         // A leader that panicked leaves no outcome, and is told by that.
-        let _ = self.commits.submit(work, |batch| self.commit(batch));
+        let _ = self.commits.submit(work, |gathered| self.commit(gathered));
         let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (outcome.get(), answer) {
             (Some(Ok(())), Some(result)) => result,
@@ -151,34 +158,46 @@ impl<C: Clock> Engine<C> {
         }
     }
 
-    /// Commits a batch, and tells everyone.
-    fn commit(&self, batch: Vec<Work>) {
-        let (applies, outcomes): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .map(|work| (work.apply, work.outcome))
-            .unzip();
+    /// Commits what has gathered, and tells everyone.
+    fn commit(&self, gathered: &mut Gathered<'_, Work>) {
+        let mut waiting = Vec::new();
         let outcome = match self.failed.get() {
-            Some(failure) => Err(failure.clone()),
-            None => self.transact(applies),
+            Some(failure) => {
+                waiting.extend(gathered.take().into_iter().map(|work| work.outcome));
+                Err(failure.clone())
+            }
+            None => self.transact(gathered, &mut waiting),
         };
         if let Err(failure) = &outcome {
             self.failed.get_or_init(|| failure.clone());
         }
-        for waiting in outcomes {
+        for waiting in waiting {
             // Set once, here.
             let _ = waiting.set(outcome.clone());
         }
     }
 
-    /// One transaction for a batch.
-    fn transact(&self, batch: Vec<Apply>) -> Result<(), Failure> {
-        let now = self.time.now();
+    /// One transaction for all who have gathered by the time that it has nothing left to do. They are added to
+    /// `waiting`.
+    fn transact(
+        &self,
+        gathered: &mut Gathered<'_, Work>,
+        waiting: &mut Vec<Arc<Outcome>>,
+    ) -> Result<(), Failure> {
+        // First of all, so that whoever waits is told of any failure.
+        let mut batch = taken(gathered, waiting);
+        let mut now = self.time.now();
         let transaction = self.file.database.begin_write()?;
         let changed = {
             let mut tables = Tables::open(&transaction, self.limits)?;
-            for apply in batch {
-                apply(&mut tables, now)?;
+            while !batch.is_empty() {
+                for apply in batch {
+                    apply(&mut tables, now)?;
+                }
+                batch = self.company(gathered, waiting);
+                now = self.time.now();
             }
+            self.last_group.store(waiting.len(), Ordering::Relaxed);
             if tables.put > 0 {
                 let budget = tables.put.saturating_mul(SWEPT_PER_PUT);
                 if let Err(Fault::Engine(error)) = tables.sweep(now, budget) {
@@ -194,7 +213,41 @@ impl<C: Clock> Engine<C> {
         }
         Ok(())
     }
+
+    /// Who has come while the others' work was done. Those of the last transaction were all released at once, and mostly
+    /// come back: the first of them would commit alone, and the others one after the other behind it. So it lets them
+    /// run, as often as that brings one; but only where there were others, so that a lone caller waits for nobody.
+    fn company(
+        &self,
+        gathered: &mut Gathered<'_, Work>,
+        waiting: &mut Vec<Arc<Outcome>>,
+    ) -> Vec<Apply> {
+        let mut batch = taken(gathered, waiting);
+        let last_group = self.last_group.load(Ordering::Relaxed);
+        for _ in 0..YIELDS {
+            if !batch.is_empty() || waiting.len() >= last_group {
+                break;
+            }
+            thread::yield_now();
+            batch = taken(gathered, waiting);
+        }
+        batch
+    }
 }
+
+/// What has gathered, with those who wait for it noted.
+fn taken(gathered: &mut Gathered<'_, Work>, waiting: &mut Vec<Arc<Outcome>>) -> Vec<Apply> {
+    let (applies, outcomes): (Vec<_>, Vec<_>) = gathered
+        .take()
+        .into_iter()
+        .map(|work| (work.apply, work.outcome))
+        .unzip();
+    waiting.extend(outcomes);
+    applies
+}
+
+/// How often others are let run before it is believed that nobody comes.
+const YIELDS: usize = 4;
 
 /// How many rows are looked at for each that is written. A row is looked at a few times until it is freed, so the sweep
 /// keeps up with any mix of calls.

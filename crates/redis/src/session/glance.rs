@@ -128,38 +128,80 @@ pub(super) fn may_do(slide: Slide) -> bool {
     }
 }
 
-/// The session of a row, and whose it is, if it lives and nothing is to be written. None is for the script to say.
-pub(super) fn read(row: Vec<u8>, now: Now, slide: Slide) -> Option<(Entry, Option<Owned>)> {
-    let version = row.get(1..9)?.try_into().map(u64::from_be_bytes).ok()?;
-    let (till, absolute) = (time(row.get(9..22)?)?, time(row.get(22..HEAD)?)?);
-    let (owner, payload_from) = match *row.first()? {
-        LIVE => (None, HEAD),
-        OWNED => {
-            let end = HEAD + Owned::LEN;
-            (Owned::parse(row.get(HEAD..end)?).ok()?, end)
-        }
-        _ => return None,
-    };
-    if till <= now.at_least {
+/// The session of a row, if it lives and nothing is to be written. None is for the script to say.
+pub(super) fn read(row: Vec<u8>, now: Now, slide: Slide) -> Option<Entry> {
+    let head = Head::of(&row)?;
+    if head.late || head.till <= now.at_least {
         return None;
     }
     if let Slide::To { idle, min_gain } = slide {
-        let target = now.deadline(idle).min(absolute);
-        let gain = target.saturating_sub(till).saturating_add(FRESH_MS);
+        let target = now.deadline(idle).min(head.absolute);
+        let gain = target.saturating_sub(head.till).saturating_add(FRESH_MS);
         if gain >= millis(min_gain) {
             return None;
         }
     }
-    let left = |deadline: u64| match deadline {
-        NEVER.. => Duration::MAX,
-        _ => Duration::from_millis(deadline.saturating_sub(now.at_most)),
-    };
-    let remaining = Lifetime::new(left(till), left(absolute));
-    let mut payload = Bytes::from(row);
-    payload.advance(payload_from);
-    let user = owner.map(|owned| owned.user);
-    let entry = Entry::new(Version(version), payload, remaining).with_owner(user);
-    Some((entry, owner))
+    Some(head.entry(row, head.till, now))
+}
+
+/// The session of a row whose key's end was just moved to a time, and whose it is. None, if that did not move the
+/// session's deadline: then the row does not say that its key's end is what counts, or it is past its absolute deadline.
+pub(super) fn read_moved(row: Vec<u8>, now: Now, end: u64) -> Option<(Entry, Option<Owned>)> {
+    let head = Head::of(&row)?;
+    if !head.late || head.absolute <= now.at_most {
+        return None;
+    }
+    let till = end.min(head.absolute);
+    Some((head.entry(row, till, now), head.owner))
+}
+
+/// What stands before the payload of a row that lives.
+#[derive(Clone, Copy)]
+struct Head {
+    version: Version,
+    till: u64,
+    absolute: u64,
+    owner: Option<Owned>,
+    /// Whether the key's end may be later than `till`, and is meant.
+    late: bool,
+    len: usize,
+}
+
+impl Head {
+    fn of(row: &[u8]) -> Option<Head> {
+        let version = row.get(1..9)?.try_into().map(u64::from_be_bytes).ok()?;
+        let (till, absolute) = (time(row.get(9..22)?)?, time(row.get(22..HEAD)?)?);
+        let state = *row.first()?;
+        let (owner, len) = match state & !LATE {
+            LIVE => (None, HEAD),
+            OWNED => {
+                let end = HEAD + Owned::LEN;
+                (Owned::parse(row.get(HEAD..end)?).ok()?, end)
+            }
+            _ => return None,
+        };
+        Some(Head {
+            version: Version(version),
+            till,
+            absolute,
+            owner,
+            late: state & LATE != 0,
+            len,
+        })
+    }
+
+    /// The session of the row that this is the head of, with this idle deadline.
+    fn entry(&self, row: Vec<u8>, till: u64, now: Now) -> Entry {
+        let left = |deadline: u64| match deadline {
+            NEVER.. => Duration::MAX,
+            _ => Duration::from_millis(deadline.saturating_sub(now.at_most)),
+        };
+        let remaining = Lifetime::new(left(till), left(self.absolute));
+        let mut payload = Bytes::from(row);
+        payload.advance(self.len);
+        let user = self.owner.map(|owned| owned.user);
+        Entry::new(self.version, payload, remaining).with_owner(user)
+    }
 }
 
 /// A time as rows have it.
@@ -177,7 +219,9 @@ fn time(digits: &[u8]) -> Option<u64> {
 
 /// The states of rows that live: nobody's, and somebody's.
 const LIVE: u8 = 1;
-pub(super) const OWNED: u8 = 17;
+const OWNED: u8 = 17;
+/// The states are greater by this where the key's end may be later than the row's.
+const LATE: u8 = 32;
 /// The bytes before the owner or the payload.
 const HEAD: usize = 35;
 
@@ -209,7 +253,7 @@ mod tests {
     #[test]
     fn a_row_that_lives_is_read_as_the_script_would() {
         let now = 1_000_000;
-        let (entry, _) = read(row(LIVE, now + 5, NEVER, b"cart"), at(now), Slide::No).unwrap();
+        let entry = read(row(LIVE, now + 5, NEVER, b"cart"), at(now), Slide::No).unwrap();
         assert_eq!(
             (entry.version, &entry.payload[..]),
             (Version(7), &b"cart"[..])
@@ -221,7 +265,9 @@ mod tests {
         assert_eq!(entry.owner, None);
         let user = UserKey::of("alice");
         let rest = [user.as_bytes(), &[0; 8][..], b"cart"].concat();
-        let (entry, owned) = read(row(OWNED, now + 5, now + 9, &rest), at(now), Slide::No).unwrap();
+        let row = row(OWNED, now + 5, now + 9, &rest);
+        let owned = Head::of(&row).unwrap().owner;
+        let entry = read(row, at(now), Slide::No).unwrap();
         assert_eq!(
             owned.map(|owned| (owned.user, owned.since)),
             Some((user, [0; 8]))
@@ -240,7 +286,7 @@ mod tests {
             at_least: 1_000,
             at_most: 1_020,
         };
-        let (entry, _) = read(row(LIVE, 1_500, 1_600, b""), now, Slide::No).unwrap();
+        let entry = read(row(LIVE, 1_500, 1_600, b""), now, Slide::No).unwrap();
         let ms = Duration::from_millis;
         assert_eq!(entry.remaining, Lifetime::new(ms(480), ms(580)));
         assert_eq!(now.deadline(ms(100)), 1_100);
@@ -249,7 +295,7 @@ mod tests {
     #[test]
     fn what_is_not_plain_is_left_to_the_script() {
         let now = 1_000_000;
-        for state in [0, 2, 3, 4, 5, 16, 18, 19, 20, 255] {
+        for state in [0, 2, 3, 4, 5, 16, 18, 19, 20, 33, 49, 255] {
             assert_eq!(
                 read(row(state, now + 5, NEVER, &[0; 99]), at(now), Slide::No),
                 None,
@@ -269,6 +315,25 @@ mod tests {
                 "{len}"
             );
         }
+    }
+
+    #[test]
+    fn a_key_whose_end_was_moved_counts_only_where_the_row_says_so() {
+        let now = 1_000_000;
+        let moved = |state: u8, absolute| {
+            let row = row(state, now - 5, absolute, &[0; 41]);
+            read_moved(row, at(now), now + 30 * MINUTE)
+        };
+        for state in [0, LIVE, OWNED, 2, 34, 35, 36, 65] {
+            assert_eq!(moved(state, NEVER), None, "{state}");
+        }
+        let (entry, owned) = moved(LIVE + LATE, now + MINUTE).unwrap();
+        let minute = Duration::from_secs(60);
+        assert_eq!(entry.remaining, Lifetime::new(minute, minute));
+        assert_eq!((entry.payload.len(), owned), (41, None));
+        assert_eq!(moved(LIVE + LATE, now), None, "ended");
+        let (entry, owned) = moved(OWNED + LATE, NEVER).unwrap();
+        assert_eq!((entry.payload.len(), owned.is_some()), (1, true));
     }
 
     #[test]

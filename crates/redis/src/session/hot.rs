@@ -3,14 +3,17 @@
 //! than. All need the server's time, as reckoned here; see [`glance`]. What they cannot tell is left to the scripts that
 //! can tell everything.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use purlin_session_store::{Entry, Record, SessionKey, Slide, StoreError, Version};
+use purlin_session_store::{Entry, ErrorKind, Record, SessionKey, Slide, StoreError, Version};
 use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisError, Script, ServerErrorKind, Value};
 
 use super::RedisSessionStore;
-use super::glance::{self, Now, OWNED, digits};
+use super::batch::{Answer, Ask};
+use super::failure::store_error;
+use super::glance::{self, Now, digits};
 use super::scripts::{Reply, decimal, millis};
 
 /// What could be told without the script that can tell everything.
@@ -20,7 +23,7 @@ pub(super) enum Glance {
     AskTheScript,
 }
 
-impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
     /// [`load`](purlin_session_store::SessionStore::load), as far as it can be told from the row.
     pub(super) async fn glance(
         &self,
@@ -31,10 +34,11 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
             return Ok(Glance::AskTheScript);
         };
         match slide {
-            Slide::To { idle, min_gain } if !glance::may_do(slide) => {
-                self.load_and_move(key, idle, min_gain, now).await
+            Slide::To { idle, .. } if self.moves_the_key(slide) => {
+                self.load_and_move(key, idle, now).await
             }
-            Slide::No | Slide::To { .. } => self.load_in_place(key, slide, now).await,
+            _ if glance::may_do(slide) => self.load_in_place(key, slide, now).await,
+            Slide::No | Slide::To { .. } => Ok(Glance::AskTheScript),
         }
     }
 
@@ -45,61 +49,61 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
         now: Now,
     ) -> Result<Glance, StoreError> {
         let get = get(&self.name_of(key));
-        let mut connection = self.connection().clone();
-        let row = self
-            .in_time(get.query_async::<Option<Vec<u8>>>(&mut connection))
-            .await?;
-        let Some(row) = row else {
+        let (row, _) = self.ask(Ask(get, None)).await?;
+        let Some(row) = row_of(row)? else {
             return Ok(Glance::Answer(None));
         };
         Ok(match glance::read(row, now, slide) {
-            Some((entry, _)) => Glance::Answer(Some(entry)),
+            Some(entry) => Glance::Answer(Some(entry)),
             None => Glance::AskTheScript,
         })
     }
 
+    /// Whether a load that slides so is to move the key's end, and not what the row says of it.
+    pub(super) fn moves_the_key(&self, slide: Slide) -> bool {
+        // Relaxed: it says which of two ways is faster here, and both are right.
+        matches!(
+            slide,
+            Slide::To {
+                min_gain: Duration::ZERO,
+                ..
+            }
+        ) && !self.is_old_server().load(Ordering::Relaxed)
+    }
+
+    /// Where every use is to be written down, whatever it gains: that is the key's end, which one command moves, if the
+    /// row says that it counts. A row that does not say so, is told to by the script.
     async fn load_and_move(
         &self,
         key: &SessionKey,
         idle: Duration,
-        min_gain: Duration,
         now: Now,
     ) -> Result<Glance, StoreError> {
-        let name = self.name_of(key);
-        let script = &self.scripts().slide_plain;
-        let args = [
-            digits(now.deadline(idle)).into_bytes(),
-            decimal(millis(min_gain)),
-        ];
-        let mut both = Pipeline::with_capacity(2);
-        both.add_command(evalsha(script, &name, &[&args[0], &args[1]]));
-        both.add_command(get(&name));
-        let mut connection = self.connection().clone();
-        let answer = async {
-            let answer = both
-                .query_async::<(u8, Option<Vec<u8>>)>(&mut connection)
-                .await;
-            match answer {
-                // The script is there for the next one; and a row that is no string is the other script's to refuse.
-                Err(error) if is_no_script(&error) => script
-                    .prepare_invoke()
-                    .load_async(&mut connection)
-                    .await
-                    .map(|_| None),
-                Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
-                answer => answer.map(Some),
+        let (name, end) = (self.name_of(key), now.deadline(idle));
+        let both = Ask(move_end(&name, end), Some(get(&name)));
+        let (moved, row) = self.ask(both).await?;
+        let moved = match checked(moved) {
+            Ok(moved) => moved == Value::Int(1),
+            // Before Redis 7 a key's end could not be moved only outwards.
+            Err(error) if error.code() == Some("ERR") => {
+                self.is_old_server().store(true, Ordering::Relaxed);
+                return Ok(Glance::AskTheScript);
             }
+            Err(error) => return Err(store_error(error)),
         };
-        let Some((moved, row)) = self.in_time(answer).await? else {
-            return Ok(Glance::AskTheScript);
+        let row = match checked(row) {
+            Err(error) if error.code() == Some("WRONGTYPE") => return Ok(Glance::AskTheScript),
+            row => row_of(row.map_err(store_error)?)?,
         };
         let Some(row) = row else {
             return Ok(Glance::Answer(None));
         };
-        let Some((entry, owned)) = glance::read(row, now, Slide::No) else {
+        // Where it was not moved, it is later already, and the script knows by how much.
+        let found = glance::read_moved(row, now, end).filter(|_| moved);
+        let Some((entry, owned)) = found else {
             return Ok(Glance::AskTheScript);
         };
-        if let (OWNED, Some(owned)) = (moved, owned) {
+        if let Some(owned) = owned {
             // The load has happened. A list that cannot be mended now is at the next slide.
             let _ = self.relist(&owned, key, entry.remaining.absolute).await;
         }
@@ -125,11 +129,13 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
             return self.run_settled(&self.scripts().commit, key, &args).await;
         };
         let till = digits(now.deadline(lifetime.idle));
+        let latest = digits(now.at_most);
         let args = [
             &expected.0.to_be_bytes()[..],
             &expected.next().0.to_be_bytes(),
             till.as_bytes(),
             &record.payload,
+            latest.as_bytes(),
         ];
         self.run_settled(&self.scripts().commit_plain, key, &args)
             .await
@@ -142,19 +148,62 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
         name: &[u8],
         args: &[&[u8]],
     ) -> Result<Value, StoreError> {
-        let call = evalsha(script, name, args);
-        let mut connection = self.connection().clone();
-        let answer = async {
-            match call.query_async::<Value>(&mut connection).await {
-                Err(error) if is_no_script(&error) => {
-                    let load = script.prepare_invoke();
-                    let _ = load.load_async(&mut connection).await?;
-                    call.query_async(&mut connection).await
-                }
-                answer => answer,
+        let (answer, _) = self.ask(Ask(evalsha(script, name, args), None)).await?;
+        match answer.extract_error() {
+            Err(error) if is_no_script(&error) => {
+                self.send_script(script).await?;
+                let (answer, _) = self.ask(Ask(evalsha(script, name, args), None)).await?;
+                answer.extract_error().map_err(store_error)
             }
-        };
-        self.in_time(answer).await
+            answer => answer.map_err(store_error),
+        }
+    }
+
+    async fn send_script(&self, script: &Script) -> Result<(), StoreError> {
+        let load = script.prepare_invoke();
+        let mut connection = self.connection().clone();
+        self.in_time(load.load_async(&mut connection)).await?;
+        Ok(())
+    }
+
+    /// Asks the server: with what others ask at the same moment, if the connection takes that.
+    async fn ask(&self, ask: Ask) -> Result<Answer, StoreError> {
+        if let Some(batches) = self.batches() {
+            let limit = self.settings().timeout;
+            return batches.ask(self.connection(), limit, ask).await;
+        }
+        let mut connection = self.connection().clone();
+        self.in_time(async {
+            let Ask(first, second) = ask;
+            let Some(second) = second else {
+                return Ok((connection.req_packed_command(&first).await?, Value::Nil));
+            };
+            let mut both = Pipeline::with_capacity(2);
+            both.add_command(first);
+            both.add_command(second);
+            let answers = connection.req_packed_commands(&both, 0, 2).await?;
+            let mut answers = answers.into_iter();
+            let mut next = || answers.next().unwrap_or(Value::Nil);
+            Ok((next(), next()))
+        })
+        .await
+    }
+}
+
+/// A value that is no error.
+fn checked(value: Value) -> Result<Value, RedisError> {
+    match value {
+        Value::ServerError(error) => Err(error.into()),
+        value => Ok(value),
+    }
+}
+
+/// What a `GET` answers.
+fn row_of(value: Value) -> Result<Option<Vec<u8>>, StoreError> {
+    match checked(value).map_err(store_error)? {
+        Value::Nil => Ok(None),
+        Value::BulkString(row) => Ok(Some(row)),
+        _ => Err(StoreError::new(ErrorKind::Corrupt)),
     }
 }
 
@@ -169,6 +218,13 @@ fn get(name: &[u8]) -> Cmd {
     let mut get = Cmd::with_capacity(2, WORDS + name.len());
     get.arg("GET").arg(name);
     get
+}
+
+/// Moves a key's end out to a time, never in.
+fn move_end(name: &[u8], end: u64) -> Cmd {
+    let mut command = Cmd::with_capacity(4, WORDS + name.len());
+    command.arg("PEXPIREAT").arg(name).arg(end).arg("GT");
+    command
 }
 
 /// A call of a script on one key by its hash, made in one piece. The client's own way copies each argument first.

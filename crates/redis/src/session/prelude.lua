@@ -6,7 +6,8 @@
 -- payload. Times are milliseconds since the Unix epoch. They are digits since that is what commands take and what scripts
 -- compare without unpacking anything: numbers are most of what a script costs. A state that is greater by 16 is that of a
 -- row with an owner: the user (32 bytes) and when the row's key was listed for them (8 bytes), as list.lua told it.
---   1 live: the end is the idle deadline.
+--   1 live: the end is the idle deadline. If the state is greater by 32, that of the key may be later, and is meant: loads
+--     that always move it move the key's alone.
 --   2 rotated away: the end is that of being remembered, the third time that of the grace, the other key the new one.
 --   3 deleted: the end is that of being remembered.
 --   4 prepared by a rotation: the third time is the idle deadline to be, the other key the old one.
@@ -36,6 +37,8 @@ local function row()
   r.state, r.version = struct.unpack('>BI8', raw)
   r.till, r.absolute = tonumber(string.sub(raw, 10, 22)), tonumber(string.sub(raw, 23, 35))
   local from = 36
+  r.late = r.state >= 32
+  if r.late then r.state = r.state - 32 end
   local owned = r.state >= 16
   if owned then r.state = r.state - 16 end
   if r.state == 2 or r.state == 4 then
@@ -45,6 +48,9 @@ local function row()
   end
   if r.state < 1 or r.state > 4 or not r.till or not r.absolute or (from == 82 and not r.third) then
     return nil, redis.error_reply('CORRUPT not a session')
+  end
+  if r.late and r.state == 1 then
+    r.till = math.min(math.max(r.till, redis.call('PEXPIRETIME', KEYS[1])), r.absolute)
   end
   if now >= r.till then
     -- Before anybody is told that it has ended, so that a clock that is set back brings nothing back.

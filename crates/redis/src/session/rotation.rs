@@ -21,7 +21,7 @@ use super::owned::Owned;
 use super::scripts::{Reply, decimal, millis, millis_or_never};
 use super::{MAX_HOPS, RedisSessionStore, stale};
 
-impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
     pub(super) async fn rotated(
         &self,
         old: &SessionKey,

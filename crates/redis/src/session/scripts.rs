@@ -13,7 +13,6 @@ pub(super) struct Scripts {
     pub(super) create: Script,
     pub(super) commit: Script,
     pub(super) commit_plain: Script,
-    pub(super) slide_plain: Script,
     pub(super) delete: Script,
     pub(super) mark: Script,
     pub(super) prepare: Script,
@@ -49,7 +48,6 @@ impl Scripts {
                 include_str!("prelude.lua"),
                 include_str!("view.lua")
             )),
-            slide_plain: Script::new(include_str!("slide_plain.lua")),
             delete: script!("delete.lua"),
             mark: script!("mark.lua"),
             prepare: script!("prepare.lua"),

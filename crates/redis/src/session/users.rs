@@ -28,7 +28,7 @@ use super::at_once::at_once;
 use super::owned::{Member, Owned};
 use super::scripts::{Reply, decimal, millis, millis_or_never};
 
-impl<C: ConnectionLike + Clone + Send + Sync> RedisSessionStore<C> {
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
     /// Lists a session that is about to be made. None if the user has as many as they may.
     pub(super) async fn enlist(
         &self,

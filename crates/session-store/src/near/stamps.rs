@@ -4,36 +4,37 @@
 //! cache does nothing then, since it is not there yet; and when the load puts it there it is stale already. So each
 //! load notes, before it asks, how many reports there were, and what it read is believed as long as there were no more.
 
-use purlin_core::sync::atomic::{AtomicU64, Ordering};
+use purlin_core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::id::SessionKey;
 
 /// Counters of reports. Sessions share them by their key, so a report makes a few others be read anew.
 pub(super) struct Stamps {
     /// How often everything was forgotten.
-    floods: AtomicU64,
+    floods: AtomicU32,
     /// How often a following began or ended.
-    era: AtomicU64,
-    counters: Box<[AtomicU64]>,
+    era: AtomicU32,
+    counters: Box<[AtomicU32]>,
 }
 
-/// The counters as of some moment.
+/// The counters as of some moment. That one comes round while a session is believed would take four thousand million
+/// reports.
 #[derive(Clone, Copy)]
 pub(super) struct Stamp {
-    floods: u64,
-    era: u64,
-    reports: u64,
+    floods: u32,
+    era: u32,
+    reports: u32,
 }
 
-/// With a thousand reports a second each counter is bumped every 16 seconds, three times the default staleness. 128 KiB.
+/// With a thousand reports a second each counter is bumped every 16 seconds, three times the default staleness. 64 KiB.
 const N_COUNTERS: usize = 1 << 14;
 
 impl Stamps {
     pub(super) fn new() -> Self {
         Stamps {
-            floods: AtomicU64::new(0),
-            era: AtomicU64::new(0),
-            counters: (0..N_COUNTERS).map(|_| AtomicU64::new(0)).collect(),
+            floods: AtomicU32::new(0),
+            era: AtomicU32::new(0),
+            counters: (0..N_COUNTERS).map(|_| AtomicU32::new(0)).collect(),
         }
     }
 
@@ -60,7 +61,7 @@ impl Stamps {
         self.era.fetch_add(1, Ordering::Release);
     }
 
-    fn counter(&self, key: &SessionKey) -> &AtomicU64 {
+    fn counter(&self, key: &SessionKey) -> &AtomicU32 {
         let [_, a, b, ..] = *key.as_bytes();
         &self.counters[usize::from(u16::from_le_bytes([a, b])) % N_COUNTERS]
     }

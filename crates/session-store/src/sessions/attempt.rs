@@ -99,6 +99,7 @@ impl<S: SessionStore, C: Clock + Send + Sync> Sessions<S, C> {
                 session.take_next_id(new);
                 session.renew_for(lifetime);
                 session.settle(version, fields);
+                session.note_opening(&self.clock);
                 Ok(Step::Done(session.saved(Saved::Rotated)))
             }
             RotateOutcome::Conflict(entry) => Ok(Step::Conflict(entry)),
