@@ -112,6 +112,7 @@ pub(crate) struct Parts<K, V, S, C> {
     /// A power of two.
     pub(crate) n_shards: usize,
     pub(crate) patience: Duration,
+    pub(crate) reads_without_lock: bool,
     pub(crate) listener: Option<Listener<K, V>>,
     pub(crate) hasher: S,
     pub(crate) clock: C,
@@ -141,7 +142,8 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         // A cache of one set has nothing to gain by it: a set is short of places that are quick to reach.
         let is_one_set = parts.n_shards == 1 && !is_weighed && parts.capacity <= ONE_SET;
         let has_sets = parts.policy != Policy::Lru && !is_one_set;
-        let bypass = has_sets.then(|| Bypass::new(parts.n_shards)).flatten();
+        let is_open = parts.reads_without_lock && has_sets;
+        let bypass = is_open.then(|| Bypass::new(parts.n_shards)).flatten();
         let shard = |idx: usize| {
             let limit = share + usize::from(idx < left_over);
             let seed = parts.seed.wrapping_add(idx as u64);
@@ -293,7 +295,7 @@ where
     C: Clock,
 {
     /// A clone of the value of a key, and a use of it. O(1): one hash, one lock, and seldom a second one for the
-    /// adaptive policy.
+    /// adaptive policy. [`Builder::reads_without_lock`] does without the first.
     #[inline]
     pub fn get<Q>(&self, key: &Q) -> Option<V>
     where

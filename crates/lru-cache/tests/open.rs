@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::hash::Hash;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -27,6 +28,13 @@ fn version_of(key: u64, found: u64) -> u64 {
     let its = found >> 32 == key.wrapping_mul(0x9e37_79b9) & 0xffff_ffff;
     assert!(its, "{found:x} is no value of {key}");
     found & 0xffff_ffff
+}
+
+fn open<K: Hash + Eq, V>(entries: usize) -> Cache<K, V> {
+    Cache::builder()
+        .entry_limit(entries)
+        .reads_without_lock()
+        .build()
 }
 
 const POLICIES: [Policy; 4] = [Policy::Adaptive, Policy::S3Fifo, Policy::Fifo, Policy::Lfu];
@@ -60,6 +68,7 @@ fn a_value_is_its_keys_and_never_older_than_what_was_stored_before() {
         let cache: Cache<u64, u64, MapHasher, _> = Builder::with_clock(clock.clone())
             .entry_limit(3_000)
             .policy(policy)
+            .reads_without_lock()
             .build();
         const KEYS: u64 = 6_000;
         let stored: Vec<AtomicU64> = (0..KEYS).map(|_| AtomicU64::new(0)).collect();
@@ -109,7 +118,7 @@ fn a_value_is_its_keys_and_never_older_than_what_was_stored_before() {
 /// The table doubles and is folded, and no entry of those that are there throughout is missed on the way.
 #[test]
 fn who_stays_is_found_while_the_table_grows_and_is_folded() {
-    let cache: Cache<u32, u32> = Cache::new(10_000);
+    let cache: Cache<u32, u32> = open(10_000);
     const STAY: u64 = 500;
     for key in 0..STAY as u32 {
         cache.insert(key, !key);
@@ -137,7 +146,7 @@ fn who_stays_is_found_while_the_table_grows_and_is_folded() {
 /// A pin moves the entry out of its set and back.
 #[test]
 fn who_is_pinned_is_found_all_the_time() {
-    let cache: Cache<u64, u64> = Cache::new(4_000);
+    let cache: Cache<u64, u64> = open(4_000);
     cache.insert(1, 10);
     let read = |_: &mut Rng| assert_eq!(cache.get(&1), Some(10));
     beside(2, read, || {
@@ -154,6 +163,7 @@ fn what_is_over_is_not_returned_and_does_not_come_back_with_the_clock() {
     let cache: Cache<u64, u64, MapHasher, _> = Builder::with_clock(clock.clone())
         .entry_limit(4_000)
         .time_to_live(Duration::from_millis(100))
+        .reads_without_lock()
         .build();
     for key in 0..2_000 {
         cache.insert(key, key);
@@ -181,6 +191,7 @@ fn a_use_without_a_lock_prolongs_a_time_to_idle_and_a_tag_is_heeded() {
     let cache: Cache<u64, u64, MapHasher, _> = Builder::with_clock(clock.clone())
         .entry_limit(4_000)
         .time_to_idle(Duration::from_millis(10))
+        .reads_without_lock()
         .build();
     cache.insert(1, 1);
     cache.insert(2, 2);
@@ -189,7 +200,7 @@ fn a_use_without_a_lock_prolongs_a_time_to_idle_and_a_tag_is_heeded() {
         assert_eq!(cache.get(&1), Some(1));
     }
     assert_eq!(cache.get(&2), None);
-    let cache: Cache<u64, u64> = Cache::new(4_000);
+    let cache: Cache<u64, u64> = open(4_000);
     cache.insert_on(1, 1, Terms::new().tag(&"beams"));
     cache.insert(2, 2);
     assert_eq!(cache.get(&1), Some(1));
@@ -202,7 +213,7 @@ fn a_use_without_a_lock_prolongs_a_time_to_idle_and_a_tag_is_heeded() {
 fn every_look_up_is_counted() {
     const THREADS: u64 = 40;
     let each = times(4_000);
-    let cache: Cache<u64, u64> = Cache::new(20_000);
+    let cache: Cache<u64, u64> = open(20_000);
     for key in 0..1_000 {
         cache.insert(key, key);
     }
@@ -229,7 +240,11 @@ fn every_look_up_is_counted() {
 #[test]
 fn uses_without_a_lock_count_for_the_policy() {
     for policy in [Policy::Adaptive, Policy::S3Fifo, Policy::Lfu] {
-        let cache: Cache<u64, u64> = Cache::builder().entry_limit(4_000).policy(policy).build();
+        let cache: Cache<u64, u64> = Cache::builder()
+            .entry_limit(4_000)
+            .policy(policy)
+            .reads_without_lock()
+            .build();
         for key in 0..4_000u64 {
             cache.insert(key, key);
         }
