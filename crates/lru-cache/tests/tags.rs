@@ -7,7 +7,7 @@ mod common;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::HandClock;
+use common::{HandClock, block_on};
 use purlin_lru_cache::{Builder, Cache, Cause, Outcome, Policy, Refusal, Terms};
 
 const POLICIES: [Policy; 2] = [Policy::Adaptive, Policy::Lru];
@@ -127,5 +127,46 @@ fn an_invalid_value_is_not_served_stale() {
             [2],
             "kept, but not what is invalid"
         );
+    }
+}
+
+#[test]
+fn a_load_that_brings_tags_is_invalidated_with_them_even_while_it_loads() {
+    for policy in POLICIES {
+        let cache: Cache<String, u8> = Cache::builder().entry_limit(10).policy(policy).build();
+        let tagged = || Ok::<_, u8>((1, Terms::new().tag("a").pinned()));
+        assert_eq!(cache.try_get_or_load_on("loaded", |_| tagged()), Ok(1));
+        let awaited = cache.try_get_or_load_on_async("awaited", |_| async { tagged() });
+        assert_eq!(block_on(awaited), Ok(1));
+        assert_eq!((cache.get("loaded"), cache.pinned()), (Some(1), 2));
+        cache.invalidate_tag("a");
+        assert_eq!((cache.get("loaded"), cache.get("awaited")), (None, None));
+
+        // What was read before an invalidation is for who asked, and for nobody later.
+        let overtaken = |invalidate: bool| {
+            cache.try_get_or_load_on("late", |_| {
+                if invalidate {
+                    cache.invalidate_tag("a");
+                }
+                tagged()
+            })
+        };
+        assert_eq!((overtaken(true), cache.get("late")), (Ok(1), None));
+        assert_eq!((overtaken(false), cache.get("late")), (Ok(1), Some(1)));
+        // Another tag is nothing to it.
+        cache.clear();
+        let other = cache.try_get_or_load_on("other", |_| {
+            cache.invalidate_tag("b");
+            tagged()
+        });
+        assert_eq!((other, cache.get("other")), (Ok(1), Some(1)));
+
+        let shortly = Terms::new().time_to_live(Duration::ZERO);
+        assert_eq!(
+            cache.try_get_or_load_on("shortly", |_| Ok::<_, u8>((1, shortly))),
+            Ok(1)
+        );
+        assert_eq!(cache.try_get_or_load_on("fails", |_| Err(7)), Err(7));
+        assert_eq!((cache.get("shortly"), cache.get("fails")), (None, None));
     }
 }
