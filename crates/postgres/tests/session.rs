@@ -4,17 +4,19 @@
 #[path = "session/server.rs"]
 mod server;
 
+use std::io::{BufRead, BufReader, Write};
 use std::num::NonZeroU32;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use purlin_core::Retry;
 use purlin_postgres::{Clients, MigrateError, PostgresSessionStore};
-use purlin_session_store::conformance::{Report, Subject, check};
+use purlin_session_store::conformance::{Report, Subject, check, walk};
 use purlin_session_store::{
-    Cap, CreateOutcome, ErrorKind, Lifetime, Owner, Policy, Record, RotateOutcome, Session,
-    SessionId, SessionKey, SessionStore, Sessions, Slide, UserKey, Version,
+    Cap, CommitError, CreateOutcome, ErrorKind, Lifetime, Login, Owner, Policy, Record,
+    RotateOutcome, Session, SessionId, SessionKey, SessionStore, Sessions, Slide, State, UserKey,
+    Version,
 };
 use static_assertions::assert_impl_all;
 use tokio_postgres::Client;
@@ -78,6 +80,17 @@ async fn the_store_keeps_the_contract_over_a_pool() {
     assert_whole(check(&Real { store, clock }).await.unwrap());
 }
 
+#[tokio::test]
+async fn the_store_walks_with_the_model() {
+    let database = Database::new();
+    let (store, clock) = (database.store().await, database.client().await);
+    let real = Real { store, clock };
+    for seed in 0..4 {
+        let verdict = walk(&real, seed, 30).await;
+        assert!(verdict.is_ok(), "seed {seed}: {verdict:?}");
+    }
+}
+
 impl Real<Pool> {
     async fn new() -> Self {
         let database = Database::new();
@@ -107,21 +120,81 @@ async fn eight_requests(url: &str, id: SessionId, process: usize) {
     requests.join_all().await;
 }
 
-/// The other processes of `requests_of_several_processes_lose_no_update`; on its own it has nothing to do.
+/// The other processes of the tests below; on its own it has nothing to do.
 #[tokio::test]
 async fn another_process() {
     let Ok(told) = std::env::var(TOLD) else {
         return;
     };
     let mut words = told.split(' ');
-    let (url, process) = (words.next().unwrap(), words.next().unwrap());
+    let (url, task) = (words.next().unwrap(), words.next().unwrap());
     let bytes: Vec<u8> = words.map(|byte| byte.parse().unwrap()).collect();
     let id = SessionId::from_secret_bytes(bytes.try_into().unwrap());
-    eight_requests(url, id, process.parse().unwrap()).await;
+    match task.parse() {
+        Ok(process) => eight_requests(url, id, process).await,
+        Err(_) => write_until_gone(url, id).await,
+    }
 }
 
-/// Where a process is told the address, its number, and the session.
+/// Where a process is told the address, what to do, and the session.
 const TOLD: &str = "PURLIN_TEST_TOLD";
+
+fn start(task: &str, url: &str, id: &SessionId, output: Stdio) -> Child {
+    let secret = id.secret_bytes().map(|byte| byte.to_string()).join(" ");
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "another_process", "--nocapture"])
+        .env(TOLD, format!("{url} {task} {secret}"))
+        .stdout(output)
+        .spawn()
+        .unwrap()
+}
+
+/// Writes, and every third time asks for a new id, until it is told that the session has ended.
+async fn write_until_gone(url: &str, id: SessionId) {
+    let store = PostgresSessionStore::new(connect(url).await);
+    let sessions = Sessions::new(store, Policy::default());
+    let mut session = sessions.open(id).await.unwrap();
+    assert_eq!(session.state(), State::Clean);
+    for number in 0.. {
+        session.set_bytes("n", number.to_string()).unwrap();
+        if number % 3 == 2 {
+            session.rotate();
+        }
+        match sessions.commit(&mut session).await {
+            // One write a line. Whether anybody still listens is all the same.
+            Ok(_) => drop(std::io::stdout().write_all(b"\ndone\n")),
+            Err(CommitError::Gone) => break,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert_eq!(session.state(), State::Destroyed);
+}
+
+/// Another process goes on writing and asking for a new id when its user logs out everywhere in this one: it is told
+/// so, and nothing is back.
+#[tokio::test]
+async fn line_03_a_logout_in_one_process_ends_what_another_is_writing() {
+    let database = Database::new();
+    let sessions = Sessions::new(database.store().await, Policy::default());
+    let mut session = Session::absent();
+    session.login(Login::new("17"));
+    let _ = sessions.commit(&mut session).await.unwrap();
+    let id = session.id().unwrap().clone();
+    let mut child = start("write", &database.url(), &id, Stdio::piped());
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut done = 0;
+    while done < 20 {
+        let line = lines.next().expect("a child works until it is told");
+        done += usize::from(line.unwrap().ends_with("done"));
+    }
+    assert!(sessions.end_all_of("17").await.unwrap() >= 1);
+    // The child ends by itself, with what it was told.
+    lines.for_each(drop);
+    assert!(child.wait().unwrap().success());
+    assert!(sessions.of_user("17").await.unwrap().is_empty());
+    let seen = sessions.open(id).await.unwrap();
+    assert_eq!(seen.state(), State::Absent);
+}
 
 #[tokio::test]
 async fn requests_of_several_processes_lose_no_update() {
@@ -131,17 +204,8 @@ async fn requests_of_several_processes_lose_no_update() {
     session.set_bytes("first", "1").unwrap();
     let _ = sessions.commit(&mut session).await.unwrap();
     let id = session.id().unwrap().clone();
-    let secret = id.secret_bytes().map(|byte| byte.to_string()).join(" ");
     let processes: Vec<_> = (0..3)
-        .map(|process| {
-            let told = format!("{} {process} {secret}", database.url());
-            Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "another_process"])
-                .env(TOLD, told)
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap()
-        })
+        .map(|process: usize| start(&process.to_string(), &database.url(), &id, Stdio::null()))
         .collect();
     eight_requests(&database.url(), id.clone(), 3).await;
     for mut process in processes {

@@ -191,7 +191,8 @@ impl<C: Clock> RedbSessionStore<C> {
     ///
     /// A [`StoreError`] if the file failed.
     pub fn load(&self, key: &SessionKey, slide: Slide) -> Result<Option<Entry>, StoreError> {
-        if let Some(answer) = self.engine.look(key, slide)? {
+        let look = |read: &_, now| tables::look(read, now, key, slide);
+        if let Some(answer) = self.engine.look(look)? {
             return Ok(answer);
         }
         let key = *key;
@@ -245,12 +246,17 @@ impl<C: Clock> RedbSessionStore<C> {
         self.engine.run(move |tables, now| tables.delete(now, &key))
     }
 
-    /// See [`SessionStore::by_user`]. Blocks for a commit if some of the user's sessions have ended and were not freed.
+    /// See [`SessionStore::by_user`]. Reads a snapshot; blocks for a commit if some of the user's sessions have ended and
+    /// were not freed.
     ///
     /// # Errors
     ///
     /// A [`StoreError`] if the file failed.
     pub fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
+        let look = |read: &_, now| tables::look_at_list(read, now, user);
+        if let Some(listed) = self.engine.look(look)? {
+            return Ok(listed);
+        }
         let user = *user;
         self.engine
             .run(move |tables, now| tables.by_user(now, &user))
@@ -387,8 +393,12 @@ impl<C> fmt::Debug for RedbSessionStore<C> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
     use purlin_core::ManualClock;
-    use purlin_session_store::conformance::{Subject, check};
+    use purlin_session_store::conformance::{Subject, check, walk};
+    use purlin_session_store::{Lifetime, Owner, SessionId};
     use redb::Database;
     use redb::backends::InMemoryBackend;
 
@@ -410,26 +420,52 @@ mod tests {
     #[test]
     fn a_file_of_format_1_is_read_and_brought_up_to_date() {
         let file = in_memory();
-        let id = purlin_session_store::SessionId::from_secret_bytes([7; 32]);
-        let (old, new) = (
-            id.key(),
-            purlin_session_store::SessionId::from_secret_bytes([8; 32]).key(),
-        );
+        let [old, new] = [7, 8].map(|byte| SessionId::from_secret_bytes([byte; 32]).key());
         tables::make_older(&file.database, &old, b"cart").unwrap();
-        let limits = RedbSessionStore::builder().limits;
-        let clock = ManualClock::new();
-        let engine = Engine::on(Path::new("memory"), file, limits, clock).unwrap();
-        let store = RedbSessionStore { engine };
+        let store = on(file, ManualClock::new());
         let entry = store.load(&old, Slide::No).unwrap().unwrap();
         assert_eq!((&entry.payload[..], entry.owner), (&b"cart"[..], None));
 
         let user = UserKey::of("17");
-        let lifetime = purlin_session_store::Lifetime::new(Duration::MAX, Duration::MAX);
-        let record = Record::new("cart", lifetime)
-            .with_owner(purlin_session_store::Owner::User { user, cap: None });
+        let lifetime = Lifetime::new(Duration::MAX, Duration::MAX);
+        let record = Record::new("cart", lifetime).with_owner(Owner::User { user, cap: None });
         let outcome = store.rotate(&old, &new, entry.version, record, Duration::ZERO);
         assert!(matches!(outcome.unwrap(), RotateOutcome::Rotated(_)));
         assert_eq!(store.by_user(&user).unwrap(), [new]);
+    }
+
+    fn on(file: OpenFile, clock: ManualClock) -> RedbSessionStore<ManualClock> {
+        let limits = RedbSessionStore::builder().limits;
+        let engine = Engine::on(Path::new("memory"), file, limits, clock).unwrap();
+        RedbSessionStore { engine }
+    }
+
+    /// A list of sessions that all live is read beside a transaction that writes.
+    #[test]
+    fn a_list_of_living_sessions_waits_for_nobody() {
+        let (clock, user) = (ManualClock::new(), UserKey::of("17"));
+        let store = on(in_memory(), clock.clone());
+        let id = |byte| SessionId::from_secret_bytes([byte; 32]).key();
+        let minute = Duration::from_secs(60);
+        for (byte, idle) in [(1, minute), (2, minute * 5)] {
+            let owner = Owner::User { user, cap: None };
+            let record = Record::new("x", Lifetime::new(idle, minute * 60)).with_owner(owner);
+            let _ = store.create(&id(byte), record).unwrap();
+        }
+        let busy = store.engine.begin_write();
+        let (tell, told) = mpsc::channel();
+        let listed = thread::scope(|scope| {
+            scope.spawn(|| tell.send(store.by_user(&user).unwrap()).unwrap());
+            let listed = told.recv_timeout(Duration::from_secs(20));
+            // So that the thread ends in any case.
+            drop(busy);
+            listed
+        });
+        assert_eq!(listed.expect("it waits for a writer"), [id(1), id(2)]);
+
+        clock.advance(minute);
+        assert_eq!(store.by_user(&user).unwrap(), [id(2)]);
+        assert_eq!(store.load(&id(1), Slide::No).unwrap(), None);
     }
 
     struct Under {
@@ -453,13 +489,21 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn the_redb_store_walks_with_the_model() {
+        for seed in 0..12 {
+            let clock = ManualClock::new();
+            let store = on(in_memory(), clock.clone());
+            let verdict = walk(&Under { store, clock }, seed, 60).await;
+            assert!(verdict.is_ok(), "seed {seed}: {verdict:?}");
+        }
+    }
+
     /// On a disk in memory, since the suite commits some 40 000 times.
     #[tokio::test]
     async fn the_redb_store_keeps_the_contract() {
         let clock = ManualClock::new();
-        let limits = RedbSessionStore::builder().limits;
-        let engine = Engine::on(Path::new("memory"), in_memory(), limits, clock.clone()).unwrap();
-        let store = RedbSessionStore { engine };
+        let store = on(in_memory(), clock.clone());
         let report = check(&Under { store, clock }).await.unwrap();
         assert_eq!(report.interleavings, 2 * 16 * 16 * 10);
         assert_eq!(report.promises, 26);

@@ -14,8 +14,8 @@ use purlin_core::{Clock, ManualClock, Retry, Tick, WallTime};
 use purlin_redb::{OffloadedSessionStore, OpenError, RedbQueue, RedbSessionStore};
 use purlin_session_store::conformance::Model;
 use purlin_session_store::{
-    CommitOutcome, CreateOutcome, ErrorKind, Lifetime, Policy, Record, RotateOutcome, Session,
-    SessionId, SessionKey, SessionStore, Sessions, Slide, Swept, Version,
+    Cap, CommitOutcome, CreateOutcome, ErrorKind, Lifetime, Owner, Policy, Record, RotateOutcome,
+    Session, SessionId, SessionKey, SessionStore, Sessions, Slide, Swept, UserKey, Version,
 };
 use static_assertions::assert_impl_all;
 use tempfile::TempDir;
@@ -53,6 +53,27 @@ fn record(payload: &'static str, idle: Duration) -> Record {
     Record::new(payload, Lifetime::new(idle, MINUTE * 600))
 }
 
+fn user(number: u8) -> UserKey {
+    UserKey::of([number % 2])
+}
+
+/// Nobody's, or one of two users', with a cap of one or the other kind or none.
+fn owner(number: u8) -> Owner {
+    let cap = match number / 4 % 4 {
+        0 => Some(Cap::reject(2)),
+        1 => Some(Cap::evict_oldest(u32::from(number) % 3 + 1)),
+        _ => None,
+    };
+    match number % 4 {
+        0 => Owner::Unchanged,
+        1 => Owner::Nobody,
+        _ => Owner::User {
+            user: user(number),
+            cap,
+        },
+    }
+}
+
 #[tokio::test]
 async fn offloaded_calls_that_come_at_once_lose_no_update() {
     let (_folder, path) = folder();
@@ -86,20 +107,20 @@ proptest! {
 
     #[test]
     fn the_redb_store_does_what_the_model_does(
-        steps in prop::collection::vec(any::<(u8, u8, u8)>(), 0..60),
+        steps in prop::collection::vec(any::<(u8, u8, u8, u8)>(), 0..60),
     ) {
         let (_folder, path) = folder();
         let (mut clock, mut store) = open_at(&path, NOON);
         let mut model = Model::new(RETENTION);
-        for (kind, a, b) in steps {
-            let step = (kind, a, b);
+        for (kind, a, b, c) in steps {
+            let step = (kind, a, b, c);
             let now = Tick::ZERO.after(Duration::from_millis(clock.wall().as_unix_millis()));
             let (one, two) = (key(u16::from(a % 4)), key(u16::from(b % 4)));
             let version = Version(u64::from(b % 3) + 1);
             let idle = [Duration::ZERO, MINUTE, MINUTE * 10, Duration::MAX][usize::from(b % 4)];
             let lifetime = Lifetime::new(idle, [MINUTE * 5, Duration::MAX][usize::from(a % 2)]);
-            let write = Record::new(vec![kind; usize::from(b)], lifetime);
-            match kind % 9 {
+            let write = Record::new(vec![kind; usize::from(b)], lifetime).with_owner(owner(c));
+            match kind % 10 {
                 0 | 1 => prop_assert_eq!(
                     store.create(&one, write.clone()).unwrap(),
                     model.create(now, &one, write), "{:?}", step),
@@ -115,11 +136,28 @@ proptest! {
                 6 => prop_assert_eq!(
                     store.delete(&one).unwrap(), model.delete(now, &one), "{:?}", step),
                 7 => clock.advance(Duration::from_secs(u64::from(b) * 2)),
+                8 => {
+                    let except = (b % 3 > 0).then_some(&two);
+                    prop_assert_eq!(
+                        store.revoke_user(&user(c), except).unwrap(),
+                        model.revoke_user(now, &user(c), except), "{:?}", step);
+                }
                 _ if b % 4 == 0 => {
                     drop(store);
                     (clock, store) = open_at(&path, clock.wall());
                 }
                 _ => drop(store.sweep(usize::from(b)).unwrap()),
+            }
+            let now = Tick::ZERO.after(Duration::from_millis(clock.wall().as_unix_millis()));
+            for number in 0..4 {
+                let key = key(number);
+                prop_assert_eq!(
+                    store.load(&key, Slide::No).unwrap(),
+                    model.load(now, &key, Slide::No), "{:?}", step);
+            }
+            for user in [user(0), user(1)] {
+                prop_assert_eq!(
+                    store.by_user(&user).unwrap(), model.by_user(now, &user), "{:?}", step);
             }
         }
     }

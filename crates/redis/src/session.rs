@@ -342,7 +342,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
             return Ok(CreateOutcome::Created(version));
         }
         if let Some(owned) = owner {
-            self.unlist(&owned, key).await;
+            self.withdraw(&owned, key).await;
         }
         match reply {
             Reply::Stale => Err(stale()),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use purlin_core::{Retry, Safety};
 use purlin_redis::RedisSessionStore;
-use purlin_session_store::conformance::{Subject, check};
+use purlin_session_store::conformance::{Subject, check, walk};
 use purlin_session_store::{
     Cap, CommitOutcome, CreateOutcome, ErrorKind, Lifetime, Owner, Policy, Record, RotateOutcome,
     Session, SessionId, SessionKey, SessionStore, Sessions, Slide, StoreError, UserKey, Version,
@@ -79,6 +79,19 @@ async fn the_redis_store_keeps_the_contract() {
     let report = check(&real).await.unwrap();
     assert_eq!(report.interleavings, 2 * 16 * 16 * 10);
     assert_eq!(report.promises, 26);
+}
+
+#[tokio::test]
+async fn the_redis_store_walks_with_the_model() {
+    let redis = Redis::start().unwrap();
+    let real = Real {
+        store: store(&redis),
+        clock: raw(&redis).await,
+    };
+    for seed in 0..8 {
+        let verdict = walk(&real, seed, 40).await;
+        assert!(verdict.is_ok(), "seed {seed}: {verdict:?}");
+    }
 }
 
 /// Scripts are called by their hash. A server that was restarted, or told to forget them, is sent them again.

@@ -1,8 +1,8 @@
 //! What requests can rely on, line by line, over a Redis server that two processes share. The other stores have the
 //! same list.
 //!
-//! Two stores with a connection each stand for two processes, and take turns call by call; one test has two processes
-//! indeed, one of which is killed.
+//! Two stores with a connection each stand for two processes, and take turns call by call; two tests have processes
+//! indeed, one of which is killed in one of them.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::io::{BufRead, BufReader, Write};
@@ -196,13 +196,68 @@ async fn line_07_two_processes_lose_nothing_and_one_is_killed() {
     }
 }
 
+/// Another process goes on writing, renewing and asking for a new id when its user logs out everywhere in this one: it
+/// is told so, and nothing is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn line_03_a_logout_in_one_process_ends_what_another_is_writing() {
+    if let Ok(told) = std::env::var(CHILD) {
+        return write_until_gone(&told).await;
+    }
+    let redis = Redis::start().unwrap();
+    let sessions = Sessions::new(connect(&redis.url()), Policy::default());
+    let mut session = Session::absent();
+    session.login(Login::new("17"));
+    let _ = sessions.commit(&mut session).await.unwrap();
+    let id = session.id().unwrap().clone();
+    let name = "line_03_a_logout_in_one_process_ends_what_another_is_writing";
+    let mut child = start_test(name, &redis.url(), &id, 0);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut done = 0;
+    while done < 20 {
+        let line = lines.next().expect("a child works until it is told");
+        done += usize::from(line.unwrap().ends_with("done"));
+    }
+    assert!(sessions.end_all_of("17").await.unwrap() >= 1);
+    // The child ends by itself, with what it was told.
+    lines.for_each(drop);
+    assert!(child.wait().unwrap().success());
+    assert!(sessions.of_user("17").await.unwrap().is_empty());
+    let seen = sessions.open(id).await.unwrap();
+    assert_eq!(seen.state(), State::Absent);
+}
+
+/// Writes, and every third time asks for a new id, until it is told that the session has ended.
+async fn write_until_gone(told: &str) {
+    let (_, id, url) = understood(told);
+    let sessions = Sessions::new(connect(url), Policy::default());
+    let mut session = sessions.open(id).await.unwrap();
+    assert_eq!(session.state(), State::Clean);
+    for number in 0.. {
+        session.set_bytes("n", number.to_string()).unwrap();
+        if number % 3 == 2 {
+            session.rotate();
+        }
+        match sessions.commit(&mut session).await {
+            // One write a line. Whether anybody still listens is all the same.
+            Ok(_) => drop(std::io::stdout().write_all(b"\ndone\n")),
+            Err(CommitError::Gone) => break,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert_eq!(session.state(), State::Destroyed);
+}
+
 fn start(url: &str, id: &SessionId, number: usize) -> Child {
+    let name = "line_07_two_processes_lose_nothing_and_one_is_killed";
+    start_test(name, url, id, number)
+}
+
+fn start_test(name: &str, url: &str, id: &SessionId, number: usize) -> Child {
     let secret: Vec<String> = id
         .secret_bytes()
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let name = "line_07_two_processes_lose_nothing_and_one_is_killed";
     Command::new(std::env::current_exe().unwrap())
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
         .env(CHILD, format!("{number} {} {url}", secret.concat()))
@@ -212,14 +267,20 @@ fn start(url: &str, id: &SessionId, number: usize) -> Child {
         .unwrap()
 }
 
-/// Counts until it is killed.
-async fn work(told: &str) {
+/// What a child was told: its number, the session, and the address.
+fn understood(told: &str) -> (&str, SessionId, &str) {
     let [number, secret, url] = told.split(' ').collect::<Vec<_>>()[..] else {
         panic!("{told}")
     };
     let bytes =
         (0..SessionId::LEN).map(|i| u8::from_str_radix(&secret[2 * i..2 * i + 2], 16).unwrap());
     let id = SessionId::from_secret_bytes(bytes.collect::<Vec<u8>>().try_into().unwrap());
+    (number, id, url)
+}
+
+/// Counts until it is killed.
+async fn work(told: &str) {
+    let (number, id, url) = understood(told);
     let sessions = Sessions::new(connect(url), Policy::default());
     let own = format!("own {number}");
     let mut session = sessions.open(id).await.unwrap();

@@ -29,6 +29,8 @@
 //! # }
 //! ```
 //!
+//! [`walk`] makes random calls, and compares every answer with the model's.
+//!
 //! What requests can rely on with [`Sessions`](crate::Sessions) over the store is in [`lines`], one function a
 //! promise; [`conformance_lines!`](crate::conformance_lines) makes a test of each.
 
@@ -38,6 +40,7 @@ pub mod lines;
 mod model;
 mod promises;
 mod users;
+mod walk;
 
 use core::fmt;
 use core::future::Future;
@@ -50,6 +53,7 @@ use crate::id::{SessionId, SessionKey};
 use crate::store::{Lifetime, Record, SessionStore};
 
 pub use model::Model;
+pub use walk::walk;
 
 /// A store under test, and the passing of its time.
 pub trait Subject: Sync {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use purlin_core::{Clock, ManualClock};
-use purlin_session_store::conformance::{Model, Subject, Violation, check};
+use purlin_session_store::conformance::{Model, Subject, Violation, check, walk};
 use purlin_session_store::{
     CommitOutcome, CreateOutcome, DynSessionStore, Entry, MemoryStore, Owner, Record,
     RotateOutcome, SessionKey, SessionStore, Slide, StoreError, UserKey, Version,
@@ -52,6 +52,15 @@ async fn the_memory_store_keeps_the_contract_with_one_shard_and_with_many() {
         assert_eq!(report.interleavings, 2 * 16 * 16 * 10);
         assert_eq!(report.calls, report.interleavings * 6);
         assert_eq!(report.promises, 26);
+    }
+}
+
+/// The other stores take this walk too.
+#[tokio::test]
+async fn the_memory_store_walks_with_the_model() {
+    for seed in 0..40 {
+        let verdict = walk(&memory(4), seed, 80).await;
+        assert!(verdict.is_ok(), "seed {seed}: {verdict:?}");
     }
 }
 

@@ -1,14 +1,18 @@
 //! Who is logged in, and what a session does beside its fields: flash values, clashes, deadlines, budgets.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+mod common;
+
 use std::num::NonZeroU32;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::Faulty;
 use purlin_core::{ManualClock, Retry, WallTime};
 use purlin_session_store::{
-    Assurance, AuthError, Cap, CommitError, FieldError, Login, MemoryStore, OnClash, Policy,
-    RevokeError, Saved, Session, SessionId, Sessions, State, UpdateError,
+    Assurance, AuthError, Cap, CommitError, ErrorKind, FieldError, Login, MemoryStore, OnClash,
+    Policy, RevokeError, Saved, Session, SessionStore, Sessions, State, UpdateError, UserKey,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -410,6 +414,17 @@ async fn an_update_may_refuse_and_then_changes_nothing() {
         "what was asked for before is still to be done"
     );
     assert_eq!(open(&shop, &session).await.get_bytes("kept"), None);
+
+    // What the closure did before it refused is not to be done.
+    let spends_and_refuses = |session: &mut Session| {
+        session.set_bytes("spent", "x").unwrap();
+        session.login(Login::new("17"));
+        Err::<(), &str>("no coins")
+    };
+    let refused = shop.try_update(&mut session, spends_and_refuses).await;
+    assert!(matches!(refused, Err(UpdateError::Refused("no coins"))));
+    assert_eq!((session.get_bytes("spent"), session.user()), (None, None));
+    assert_eq!(session.get_bytes("kept").unwrap(), "x");
 }
 
 #[tokio::test]
@@ -432,7 +447,9 @@ async fn a_session_ends_as_soon_as_it_was_told_to_and_no_later() {
         open(&shop, &session).await.remaining().unwrap().absolute,
         HOUR
     );
+    // Of several the shortest stays.
     session.end_within(MINUTE * 5);
+    session.end_within(MINUTE * 20);
     let _ = commit(&shop, &mut session).await;
     clock.advance(MINUTE * 5);
     assert_eq!(open(&shop, &session).await.state(), State::Absent);
@@ -546,18 +563,46 @@ async fn the_presets_end_logins_when_their_level_says() {
     }
 }
 
+/// The store did it, and the answer was lost. A login that is asked for then is not the one that was stored.
 #[tokio::test]
 async fn a_login_that_is_repeated_after_a_lost_answer_is_the_one_asked_for_last() {
+    for second in ["alice", "bob"] {
+        let shop = Sessions::new(Faulty::new(MemoryStore::new()), Policy::default());
+        let mut session = Session::absent();
+        session.set_bytes("cart", "x").unwrap();
+        assert_eq!(shop.commit(&mut session).await.unwrap(), Saved::Created);
+        session.login(Login::new("alice"));
+        shop.store().fails_after.store(true, Ordering::Relaxed);
+        shop.store().fail(ErrorKind::Interrupted);
+        let error = shop.commit(&mut session).await.unwrap_err();
+        assert_ne!(error.retry(), Retry::NEVER, "{error:?}");
+        shop.store().fail(None);
+
+        session.login(Login::new(second));
+        assert_eq!(shop.commit(&mut session).await.unwrap(), Saved::Rotated);
+        let id = session.id().unwrap().clone();
+        let seen = shop.open(id.clone()).await.unwrap();
+        assert_eq!(seen.user(), Some(second));
+        // What another user left goes when a second one logs in.
+        assert_eq!(seen.get_bytes("cart").is_some(), second == "alice");
+        for user in ["alice", "bob"] {
+            let listed = shop.store().by_user(&UserKey::of(user)).await.unwrap();
+            let expected = Vec::from_iter((user == second).then(|| id.key()));
+            assert_eq!(listed, expected, "{user}");
+        }
+    }
+}
+
+/// Who comes with the id of before a login, and logs in as well, is told that there is another id.
+#[tokio::test]
+async fn of_two_logins_into_one_session_the_second_is_told_of_the_first() {
     let (shop, _) = shop(Policy::default().sessions_per_user(Cap::reject(1)));
     let mut session = anonymous(&shop, "cart", "x").await;
     session.login(Login::new("alice"));
-    // The store did it, and the answer was lost: the session as it was before the call.
-    let mut unanswered = open(&shop, &session).await;
-    unanswered.login(Login::new("alice"));
-    assert_eq!(commit(&shop, &mut unanswered).await, Saved::Rotated);
+    let mut other = open(&shop, &session).await;
+    other.login(Login::new("alice"));
+    assert_eq!(commit(&shop, &mut other).await, Saved::Rotated);
     let outcome = shop.commit(&mut session).await;
     assert!(matches!(outcome, Err(CommitError::Superseded)));
-    let seen = open(&shop, &unanswered).await;
-    assert_eq!(seen.user(), Some("alice"));
-    let _: SessionId = seen.id().unwrap().clone();
+    assert_eq!(open(&shop, &other).await.user(), Some("alice"));
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use common::{Faulty, HOUR, Under, key, record};
 use purlin_core::{ManualClock, NodeId, Placement, Safety};
-use purlin_session_store::conformance::check;
+use purlin_session_store::conformance::{check, walk};
 use purlin_session_store::{
     CommitOutcome, CreateOutcome, ErrorKind, Lifetime, MemoryStore, MirrorError, Mirrored, Record,
     RotateOutcome, SessionStore, Slide, Version,
@@ -80,6 +80,14 @@ async fn the_contract_holds_with_a_minority_down() {
     let mirror = mirror(3, 3);
     mirror.stores[1].fail(ErrorKind::Interrupted);
     check(&mirror.under).await.unwrap();
+}
+
+#[tokio::test]
+async fn mirrored_stores_walk_with_the_model() {
+    for seed in 0..6 {
+        let verdict = walk(&mirror(4, 3).under, seed, 60).await;
+        assert!(verdict.is_ok(), "seed {seed}: {verdict:?}");
+    }
 }
 
 #[tokio::test]

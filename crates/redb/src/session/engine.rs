@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use purlin_core::{Clock, Retry, Tick};
-use purlin_session_store::{Entry, ErrorKind, SessionKey, Slide, StoreError};
-use redb::ReadableDatabase;
+use purlin_session_store::{ErrorKind, StoreError};
+use redb::{ReadTransaction, ReadableDatabase};
 
 use super::Limits;
 use super::tables::{self, Fault, Look, LookError, Tables};
@@ -90,12 +90,17 @@ impl<C: Clock> Engine<C> {
         self.limits
     }
 
-    /// A load as far as that goes without a commit: none if it needs one. Waits for nobody who commits.
-    pub(super) fn look(
+    /// A transaction that keeps every other writer waiting.
+    #[cfg(test)]
+    pub(super) fn begin_write(&self) -> redb::WriteTransaction {
+        self.file.database.begin_write().expect("a file that works")
+    }
+
+    /// A call as far as that goes without a commit: none if it needs one. Waits for nobody who commits.
+    pub(super) fn look<T>(
         &self,
-        key: &SessionKey,
-        slide: Slide,
-    ) -> Result<Option<Option<Entry>>, StoreError> {
+        look: impl FnOnce(&ReadTransaction, Tick) -> Result<Look<T>, LookError>,
+    ) -> Result<Option<T>, StoreError> {
         if let Some(failure) = self.failed.get() {
             return Err(failure.to_latecomer());
         }
@@ -107,8 +112,8 @@ impl<C: Clock> Engine<C> {
             .database
             .begin_read()
             .map_err(|error| unreadable(error.into()))?;
-        match tables::look(&read, now, key, slide) {
-            Ok(Look::Answer(entry)) => Ok(Some(entry)),
+        match look(&read, now) {
+            Ok(Look::Answer(answer)) => Ok(Some(answer)),
             Ok(Look::NeedsWrite) => Ok(None),
             Err(LookError::Table(error)) => Err(unreadable(error.into())),
             Err(LookError::Fault(Fault::Engine(error))) => Err(unreadable(error.into())),

@@ -131,9 +131,9 @@ impl From<StorageError> for Fault {
 }
 
 /// What a look without writing can tell.
-pub(super) enum Look {
+pub(super) enum Look<T> {
     /// This is the answer.
-    Answer(Option<Entry>),
+    Answer(T),
     /// The answer changes something: a deadline is to be moved, or an end to be made final.
     NeedsWrite,
 }
@@ -144,7 +144,7 @@ pub(super) fn look(
     now: Tick,
     key: &SessionKey,
     slide: Slide,
-) -> Result<Look, LookError> {
+) -> Result<Look<Option<Entry>>, LookError> {
     let sessions = read.open_table(SESSIONS)?;
     let Some(row) = get(&sessions, key)? else {
         return Ok(Look::Answer(None));
@@ -153,6 +153,33 @@ pub(super) fn look(
         return Ok(Look::NeedsWrite);
     }
     Ok(Look::Answer(seen(&sessions, now, &row)?))
+}
+
+/// [`Tables::by_user`], as far as that goes without writing. A session that has ended and is still there is to be removed
+/// first: who is told of a list without it is told that it has ended.
+pub(super) fn look_at_list(
+    read: &ReadTransaction,
+    now: Tick,
+    user: &UserKey,
+) -> Result<Look<Vec<SessionKey>>, LookError> {
+    let (sessions, users) = (read.open_table(SESSIONS)?, read.open_table(USERS)?);
+    let mut live = Vec::new();
+    for (place, bytes) in listed(&users, user)? {
+        let key = SessionKey::from_bytes(&bytes).ok_or(Fault::Corrupt)?;
+        match get(&sessions, &key)? {
+            Some(row) if now < row.until && row.listed_for() == Some(*user) => {
+                live.push((place, key));
+            }
+            Some(_) | None => return Ok(Look::NeedsWrite),
+        }
+    }
+    Ok(Look::Answer(in_order(live)))
+}
+
+/// The oldest first.
+fn in_order(mut live: Vec<(Place, SessionKey)>) -> Vec<SessionKey> {
+    live.sort_unstable();
+    live.into_iter().map(|(_, key)| key).collect()
 }
 
 /// Why a look failed.
@@ -445,8 +472,7 @@ impl<'txn> Tables<'txn> {
                 }
             }
         }
-        live.sort_unstable();
-        Ok(live.into_iter().map(|(_, key)| key).collect())
+        Ok(in_order(live))
     }
 
     /// Ends all sessions of a user but one.

@@ -57,7 +57,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
             (RotateOutcome::Rotated(_), Some(was), _) => self.unlist(&was, old).await,
             (RotateOutcome::Rotated(_), None, _) | (_, _, None) => {}
             // An earlier call for the same rotation got through, and what it listed stays.
-            (_, _, Some(owner)) => self.unlist(&owner, new).await,
+            (_, _, Some(owner)) => self.withdraw(&owner, new).await,
         }
         Ok(outcome)
     }

@@ -59,7 +59,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
                     if let (Some(cap), false) = (cap, others.is_empty()) {
                         let evicted = self.evict(&user, others, since, cap).await;
                         if let Err(error) = evicted {
-                            self.unlist(&owned, key).await;
+                            self.withdraw(&owned, key).await;
                             return Err(error);
                         }
                     }
@@ -79,6 +79,15 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
     /// Takes a session off the list of its user. That may fail: the name is dropped when somebody finds it.
     pub(super) async fn unlist(&self, owned: &Owned, key: &SessionKey) {
         self.forget(&owned.user, &[(b'x', owned.member(key))]).await;
+    }
+
+    /// Takes a session off the list that was not made after all. One of this key that lives stays: of two calls within a
+    /// millisecond the second finds itself listed by the first.
+    pub(super) async fn withdraw(&self, owned: &Owned, key: &SessionKey) {
+        let stands = self.stands(&owned.user, &owned.member(key)).await;
+        if !matches!(stands, Ok(Stands::Lives) | Err(_)) {
+            self.unlist(owned, key).await;
+        }
     }
 
     /// Puts a session that lives back on the list.
