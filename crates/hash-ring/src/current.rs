@@ -29,8 +29,8 @@ use crate::{Change, PublishError, PublishErrorKind, Published, Versioned};
 /// | | cost |
 /// |---|---|
 /// | [`Reader::get`] | one load and a comparison |
-/// | a lookup through `Current` itself | about 10 ns more than in the placement |
-/// | [`get`](Current::get) | the same, and a counter that threads share |
+/// | a lookup through `Current` itself | about 5 ns more than in the placement |
+/// | [`get`](Current::get) | about 10 ns, and a counter that threads share |
 /// | [`publish`](Current::publish) | comparing two placements, if their versions are equal; nothing is copied |
 ///
 /// Nothing allocates, but that a thread which looks for the first time may take a record of some hundred

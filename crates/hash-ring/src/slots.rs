@@ -37,6 +37,10 @@ const MAX_LISTED: u8 = 16;
 /// Tables have at least 2 to this many slots where the builder is told nothing.
 const DEFAULT_BITS: u32 = 16;
 
+/// And at least this many for each node, or up to twice as many, as their number is a power of two. With 32 a
+/// table of 10 000 nodes would fill a second-level cache of 1 MiB; docs/hash-ring.md has what that costs.
+const DEFAULT_SLOTS_PER_NODE: usize = 24;
+
 /// Two levels: a frozen function from key to slot, and a small table from slot to node that is changed by
 /// moving as few slots as possible.
 ///
@@ -47,7 +51,7 @@ const DEFAULT_BITS: u32 = 16;
 /// bounded partition tables each give up one of.
 ///
 /// - **Cost**: a lookup is the hash and two loads, one of which is nearly always in the first-level cache.
-///   2 bytes a slot: 128 KiB for up to 2 000 nodes. A change takes O(slots). The first time that two or three
+///   2 bytes a slot: 128 KiB for up to 2 730 nodes. A change takes O(slots). The first time that two or three
 ///   replicas of a slot are asked for they take O(n); they are kept in 4 bytes a slot, and take three loads
 ///   more from then on. More than three take O(n) each time, unless lists are made ahead
 ///   ([`replica_lists`](Builder::replica_lists), 2 bytes a slot and replica from four on).
@@ -97,7 +101,7 @@ pub struct SlotOptions {
 
 impl Builder<SlotOptions> {
     /// How many slots the table has: 2 to the power `bits`. Without this, 65 536, or more if there are more
-    /// than 2 048 nodes, so that there are at least 32 for each. More slots balance better and take longer
+    /// than 2 730 nodes, so that there are at least 24 for each. More slots balance better and take longer
     /// to read once they outgrow a cache.
     pub fn slot_bits(mut self, bits: u32) -> Self {
         self.options.bits = Some(bits);
@@ -146,7 +150,7 @@ impl SlotOptions {
         match self.bits {
             Some(bits) if (1..=MAX_BITS).contains(&bits) => Ok(bits),
             Some(bits) => Err(BuildError::SlotBits(bits)),
-            None => Ok((n_nodes.max(1) * 32)
+            None => Ok((n_nodes.max(1) * DEFAULT_SLOTS_PER_NODE)
                 .next_power_of_two()
                 .ilog2()
                 .max(DEFAULT_BITS)),

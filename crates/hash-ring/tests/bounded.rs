@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Barrier;
 
 use common::{hashes, node, nodes};
@@ -228,4 +229,50 @@ fn the_edges_have_answers() {
     // A placement that names strangers does not stop requests.
     let strangers = BoundedLoad::new(table(), nodes(3).into_iter().skip(1), 2.0).unwrap();
     assert_ne!(strangers.acquire("key").unwrap().node(), NodeId(1));
+}
+
+/// What a bound buys and costs on a ring of 100 nodes with 10 000 requests in flight, alone and when every tenth is for
+/// one key: `-- --nocapture` prints the figures that docs/hash-ring.md has.
+#[test]
+fn ring_r10_the_fullest_node_is_at_its_bound_and_few_requests_leave_home() {
+    let (n, in_flight) = if cfg!(miri) { (5, 50) } else { (100, 10_000) };
+    let share = in_flight as f64 / n as f64;
+    for (hot, bound, most_away) in [
+        (0.0, 1.05, 0.20),
+        (0.0, 1.1, 0.10),
+        (0.0, 1.25, 0.01),
+        (0.1, 1.25, 0.18),
+    ] {
+        let ring = Ring::from_nodes(nodes(n)).unwrap();
+        let bounded = BoundedLoad::new(ring, nodes(n), bound).unwrap();
+        let mut rng = Rng::from_seed(5);
+        let mut held = VecDeque::with_capacity(in_flight);
+        let mut homes: BTreeMap<NodeId, u32> = BTreeMap::new();
+        let mut away = 0;
+        let turnover = 2 * in_flight;
+        for i in 0..in_flight + turnover {
+            if held.len() == in_flight {
+                held.pop_front();
+            }
+            let hash = if rng.unit() < hot { 1 } else { rng.next_u64() };
+            let home = bounded.placement().owner_of_hash(hash).unwrap();
+            held.push_back(bounded.acquire_hash(hash).unwrap());
+            if i >= in_flight {
+                away += usize::from(held[in_flight - 1].node() != home);
+                *homes.entry(home).or_default() += 1;
+            }
+        }
+        let most = (1..=n)
+            .map(|id| bounded.load(NodeId(id)).unwrap())
+            .max()
+            .unwrap();
+        let (peak, away) = (most as f64 / share, away as f64 / turnover as f64);
+        let at_home = f64::from(*homes.values().max().unwrap()) / (2.0 * share);
+        println!(
+            "{hot} of one key, bound {bound}: {peak:.3} instead of {at_home:.3}, {:.1} % away",
+            100.0 * away
+        );
+        assert!(most as f64 <= (bound * (share + 1.0)).ceil(), "{most}");
+        assert!(cfg!(miri) || away < most_away, "{away}");
+    }
 }

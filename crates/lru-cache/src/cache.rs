@@ -29,8 +29,6 @@ use purlin_core::{Clock, MapHasher, SystemClock, Tick};
 
 use self::adaptation::Adaptation;
 pub use self::answer::{Answer, Negative};
-pub use self::compute::{Computed, Decision};
-pub use self::count::Integer;
 pub use self::iter::Iter;
 pub use self::refresh::{Due, Refresh, Served};
 use self::shard::{Locked, Shard};

@@ -15,9 +15,7 @@ use self::machine::Machine;
 pub(crate) use self::survey::Survey;
 #[cfg(feature = "serde")]
 pub(crate) use self::survey::Trace;
-#[cfg(feature = "std")]
-use crate::expiry::Standing;
-use crate::expiry::{Life, Lifetimes};
+use crate::expiry::{Life, Lifetimes, Standing};
 use crate::insertion::{Evicted, Outcome, Refusal};
 use crate::lru::{self, Lru};
 use crate::policy::Policy;
@@ -286,7 +284,6 @@ impl<K, V> Engine<K, V> {
     }
 
     /// The value in the place that was found, over or not, and how long it has been or will be. It changes nothing.
-    #[cfg(feature = "std")]
     pub(crate) fn inspect(&self, found: Option<Place>) -> Option<(&V, Standing)> {
         match (found, &self.pins) {
             (Some(Place { set: PINNED, at }), Some(pins)) => pins.entries.inspect(Some(at)),

@@ -49,7 +49,6 @@ impl Lifetimes {
 }
 
 /// Where in its life an entry is.
-#[cfg(feature = "std")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// So much is left of its time to live; `Duration::MAX` if that never ends.
@@ -191,7 +190,6 @@ impl Expiry {
     }
 
     /// Where in its life an entry is; nowhere if it is spent.
-    #[cfg(feature = "std")]
     pub(crate) fn standing(&self, life: Life) -> Option<Standing> {
         if self.is_spent(life) {
             None

@@ -87,11 +87,13 @@ mod builder;
 mod cache;
 #[cfg(feature = "std")]
 mod cluster;
+mod decision;
 mod engine;
 mod expiry;
 #[cfg(feature = "std")]
 mod flight;
 mod insertion;
+mod integer;
 mod listener;
 mod lru;
 mod policy;
@@ -119,12 +121,16 @@ pub use builder::{Builder, ByEntries, ByWeight, Limit, Unlimited};
 pub use cache::Snapshot;
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
-pub use cache::{Answer, Cache, Computed, Decision, Due, Integer, Iter, Negative, Refresh, Served};
+pub use cache::{Answer, Cache, Due, Iter, Negative, Refresh, Served};
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub use cluster::{CacheNode, Cluster, ClusterError};
+pub use decision::{Computed, Decision};
 pub use equivalent::Equivalent;
 pub use insertion::{Cause, Evicted, Eviction, Inserted, IntoEvicted, Outcome, Refusal};
+pub use integer::Integer;
+#[cfg(purlin_tuning)]
+pub use policy::selector::tuning::Tuning;
 pub use policy::{ParsePolicyError, Policy};
 pub use stats::Stats;
 pub use tags::Moment;

@@ -19,9 +19,7 @@ use self::timers::Timers;
 #[cfg(feature = "std")]
 use crate::engine::Kind;
 use crate::engine::{Fresh, Moving, SWEEP_BUDGET};
-#[cfg(feature = "std")]
-use crate::expiry::Standing;
-use crate::expiry::{Expiry, Life, Lifetimes};
+use crate::expiry::{Expiry, Life, Lifetimes, Standing};
 use crate::insertion::{Cause, Evicted, Eviction, Outcome, Refusal};
 use crate::stats::Stats;
 
@@ -166,7 +164,6 @@ impl<K, V> Lru<K, V> {
     }
 
     /// The value in the slot that was found, over or not, and how long it has been or will be.
-    #[cfg(feature = "std")]
     pub(crate) fn inspect(&self, found: Option<u32>) -> Option<(&V, Standing)> {
         let entry = &self.slots[found?];
         Some((&entry.value, self.expiry.standing(entry.life)?))

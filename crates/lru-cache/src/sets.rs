@@ -26,9 +26,7 @@ pub(crate) use self::walk::{Cleared, Iter};
 #[cfg(feature = "std")]
 use crate::engine::Glance;
 use crate::engine::Place;
-#[cfg(feature = "std")]
-use crate::expiry::Standing;
-use crate::expiry::{Expiry, Lifetimes};
+use crate::expiry::{Expiry, Lifetimes, Standing};
 use crate::insertion::{Cause, Evicted, Eviction};
 use crate::policy::arm::Arm;
 use crate::policy::set::Rules;
@@ -298,7 +296,6 @@ impl<K, V> Sets<K, V> {
         Some(self.groups[place.set as usize].value(place.at as usize))
     }
 
-    #[cfg(feature = "std")]
     pub(crate) fn inspect(&self, found: Option<Place>) -> Option<(&V, Standing)> {
         let place = found?;
         let group = &self.groups[place.set as usize];

@@ -18,7 +18,7 @@ use alloc::boxed::Box;
 use core::fmt;
 
 /// A moment in the order of a cache's invalidations by tag. See [`Terms::as_of`](crate::Terms::as_of).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(pub(crate) u64);
 
 /// The tags of an entry, and since when they hold.

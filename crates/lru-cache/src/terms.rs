@@ -15,7 +15,7 @@ use crate::tags::{self, Moment, Slots};
 /// cache.insert_on("rates", 42, terms);
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[must_use = "terms do nothing until an entry is stored on them"]
 pub struct Terms {
     time_to_live: Option<Duration>,
@@ -76,6 +76,14 @@ impl Terms {
     /// change nothing. Under [`Policy::Lru`](crate::Policy::Lru), whose order is exact, it changes nothing either.
     pub const fn cost(mut self, cost: u32) -> Self {
         self.cost = cost;
+        self
+    }
+
+    /// As of a moment, where nothing else was said.
+    pub(crate) const fn read_at(mut self, moment: Moment) -> Self {
+        if self.tags[0] != 0 && self.as_of.is_none() {
+            self.as_of = Some(moment);
+        }
         self
     }
 

@@ -1,6 +1,7 @@
 //! The cache for one owner at a time: the same entries, bounds and expiry as the shared one, without its locks,
 //! shards and loading. It needs no `std`.
 
+mod change;
 #[cfg(feature = "serde")]
 mod snapshot;
 
@@ -134,8 +135,8 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     ///
     /// They leave when somebody meets them, or as others do, and until then they take their room and are in `len`. Tags are told apart
     /// by 12 bits of a hash, which bounds the memory for them: an invalidation takes one in 4096 other tags with it.
-    /// A value that was read before and is stored after is refused if its terms say [as of](crate::Terms::as_of) when it was read; a
-    /// load by `get_or_load` has no tags.
+    /// A value that was read before and is stored after is refused if its terms say [as of](crate::Terms::as_of) when it was read, as those
+    /// of loads and decisions do by themselves.
     pub fn invalidate_tag(&mut self, tag: &(impl Hash + ?Sized)) {
         self.tags.invalidate(tags::slot_of(tag));
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use purlin_core::{ManualClock, MapHasher};
-use purlin_lru_cache::{Cache, Computed, Decision, Due, Policy};
+use purlin_lru_cache::{Cache, Computed, Decision, Due, Policy, Refusal, Terms, unsync};
 
 use common::{Gate, block_on, poll, watched};
 
@@ -165,6 +165,43 @@ fn each_decision_does_what_it_says_and_answers_with_what_was_there() {
     let removed = cache.compute(&1, |_| Decision::Remove);
     assert!(matches!(removed, Computed::Removed(Some((1, 9)))));
     assert_eq!(cache.len(), 0);
+}
+
+/// Also a tag that is invalidated while the decision is made: the value was made from one that is out of date.
+#[test]
+fn a_decision_with_tags_leaves_with_them() {
+    for policy in [Policy::Adaptive, Policy::Lru] {
+        let (cache, _) = timed(SECOND, policy);
+        let tagged = |value| Decision::PutOn(value, Terms::new().tag("a"));
+        cache.compute(&1, |_| tagged(1));
+        cache.compute(&2, |_| Decision::Put(2));
+        cache.invalidate_tag("a");
+        assert_eq!((cache.get(&1), cache.get(&2)), (None, Some(2)));
+        let done = cache.compute(&1, |_| {
+            cache.invalidate_tag("a");
+            tagged(3)
+        });
+        let Computed::Stored(inserted) = done else {
+            panic!("{done:?}");
+        };
+        let why = match inserted.outcome {
+            purlin_lru_cache::Outcome::Rejected { why, .. } => Some(why),
+            _ => None,
+        };
+        assert_eq!((why, cache.get(&1)), (Some(Refusal::Invalidated), None));
+
+        let mut single = Cache::builder()
+            .entry_limit(10)
+            .policy(policy)
+            .build_unsync();
+        single.compute(&1, |_| tagged(1));
+        assert_eq!(single.get(&1), Some(&1));
+        single.invalidate_tag("a");
+        assert_eq!(single.get(&1), None);
+        let for_no_time = Terms::new().time_to_live(Duration::ZERO);
+        single.compute(&1, |_| Decision::PutOn(2, for_no_time));
+        assert_eq!(single.get(&1), None);
+    }
 }
 
 #[test]
@@ -366,12 +403,17 @@ proptest! {
     fn what_is_computed_agrees_with_a_map_of_values_and_their_ends(ops in ops(), exact in any::<bool>(), sweeps in any::<bool>(), weighs in any::<bool>()) {
         let clock = ManualClock::new();
         let policy = if exact { Policy::Lru } else { Policy::Adaptive };
-        let builder = Cache::builder().policy(policy).time_to_live(LIVES as u32 * SECOND);
-        let builder = builder.keep_stale(KEPT as u32 * SECOND).clock(clock.clone());
-        let cache: Timed = if weighs {
-            builder.weight_limit(1_000, |_, _| 1).build()
+        let builder = || {
+            let builder = Cache::builder().policy(policy).time_to_live(LIVES as u32 * SECOND);
+            builder.keep_stale(KEPT as u32 * SECOND).clock(clock.clone())
+        };
+        // The one for one owner answers as the shared one does, but that it keeps nothing that is over.
+        let (cache, mut single): (Timed, unsync::Cache<u8, u32, MapHasher, ManualClock>) = if weighs {
+            let limited = || builder().weight_limit(1_000, |_, _| 1);
+            (limited().build(), limited().build_unsync())
         } else {
-            builder.entry_limit(1_000).build()
+            let limited = || builder().entry_limit(1_000);
+            (limited().build(), limited().build_unsync())
         };
         let mut naive = Naive::default();
         for op in ops {
@@ -380,11 +422,13 @@ proptest! {
                 Op::Insert(key, value) => {
                     let before = naive.living(key).map(|(value, _)| value);
                     prop_assert_eq!(cache.insert(key, value).into_previous(), before);
+                    single.insert(key, value);
                     naive.put(key, value, usual);
                 }
                 Op::Remove(key) => {
                     let before = naive.living(key).map(|(value, _)| value);
                     prop_assert_eq!(cache.remove(&key), before);
+                    single.remove(&key);
                     naive.entries.remove(&key);
                 }
                 Op::Get(key) => {
@@ -404,6 +448,11 @@ proptest! {
                         decision
                     });
                     prop_assert_eq!(done.into_previous(), before.map(|(value, _)| value));
+                    let done = single.compute(&key, |seen| {
+                        assert_eq!(seen.copied(), before.map(|(value, _)| value));
+                        decision
+                    });
+                    prop_assert_eq!(done.into_previous(), before.map(|(value, _)| value));
                     match op {
                         Op::Put(_, value) => naive.put(key, value, usual),
                         Op::PutFor(_, value, lasts) => naive.put(key, value, naive.now + lasts),
@@ -416,6 +465,8 @@ proptest! {
                     let updated = naive.living(key).map(|(value, ends)| (value.wrapping_add(by), ends));
                     let new = cache.update(&key, |value| value.wrapping_add(by));
                     prop_assert_eq!(new, updated.map(|(value, _)| value));
+                    let its = single.update(&key, |value| value.wrapping_add(by));
+                    prop_assert_eq!(its.copied(), new);
                     if let Some((value, ends)) = updated {
                         naive.put(key, value, ends);
                     }
@@ -428,6 +479,8 @@ proptest! {
                         (cache.decr(&key, by), before.saturating_sub(by))
                     };
                     prop_assert_eq!(counted, count);
+                    let its = if up { single.incr(&key, by) } else { single.decr(&key, by) };
+                    prop_assert_eq!(its, count);
                     naive.put(key, count, ends);
                 }
                 Op::Stale(key) => {
@@ -442,6 +495,7 @@ proptest! {
                     naive.now += seconds;
                     if sweeps {
                         cache.sweep(usize::MAX);
+                        single.sweep(usize::MAX);
                     }
                 }
             }
@@ -449,6 +503,9 @@ proptest! {
             living.sort_unstable();
             let keys = 0u8..4;
             let expected: Vec<_> = keys.filter_map(|key| Some((key, naive.living(key)?.0))).collect();
+            let mut its: Vec<_> = single.iter().map(|(&key, &value)| (key, value)).collect();
+            its.sort_unstable();
+            prop_assert_eq!(&its, &expected, "after {:?}", op);
             prop_assert_eq!(living, expected, "after {:?}", op);
         }
     }

@@ -7,7 +7,7 @@ mod common;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::HandClock;
+use common::{HandClock, block_on};
 use purlin_lru_cache::{Builder, Cache, Cause, Outcome, Policy, Refusal, Terms};
 
 const POLICIES: [Policy; 2] = [Policy::Adaptive, Policy::Lru];
@@ -128,4 +128,62 @@ fn an_invalid_value_is_not_served_stale() {
             "kept, but not what is invalid"
         );
     }
+}
+
+#[test]
+fn a_load_that_brings_tags_is_invalidated_with_them_even_while_it_loads() {
+    for policy in POLICIES {
+        let cache: Cache<String, u8> = Cache::builder().entry_limit(10).policy(policy).build();
+        let tagged = || Ok::<_, u8>((1, Terms::new().tag("a").pinned()));
+        assert_eq!(cache.try_get_or_load_on("loaded", |_| tagged()), Ok(1));
+        let awaited = cache.try_get_or_load_on_async("awaited", |_| async { tagged() });
+        assert_eq!(block_on(awaited), Ok(1));
+        assert_eq!((cache.get("loaded"), cache.pinned()), (Some(1), 2));
+        cache.invalidate_tag("a");
+        assert_eq!((cache.get("loaded"), cache.get("awaited")), (None, None));
+
+        // What was read before an invalidation is for who asked, and for nobody later.
+        let overtaken = |invalidate: bool| {
+            cache.try_get_or_load_on("late", |_| {
+                if invalidate {
+                    cache.invalidate_tag("a");
+                }
+                tagged()
+            })
+        };
+        assert_eq!((overtaken(true), cache.get("late")), (Ok(1), None));
+        assert_eq!((overtaken(false), cache.get("late")), (Ok(1), Some(1)));
+        // Another tag is nothing to it.
+        cache.clear();
+        let other = cache.try_get_or_load_on("other", |_| {
+            cache.invalidate_tag("b");
+            tagged()
+        });
+        assert_eq!((other, cache.get("other")), (Ok(1), Some(1)));
+
+        let shortly = Terms::new().time_to_live(Duration::ZERO);
+        assert_eq!(
+            cache.try_get_or_load_on("shortly", |_| Ok::<_, u8>((1, shortly))),
+            Ok(1)
+        );
+        assert_eq!(cache.try_get_or_load_on("fails", |_| Err(7)), Err(7));
+        assert_eq!((cache.get("shortly"), cache.get("fails")), (None, None));
+    }
+}
+
+/// Also one that nothing is known of, which may go a shorter way.
+#[test]
+fn a_plain_insertion_among_tagged_entries_replaces_no_invalid_one_and_takes_no_tag() {
+    let cache = Cache::<u32, u32>::new(40);
+    for key in 0..40 {
+        cache.insert_on(key, key, Terms::new().tag("a"));
+    }
+    cache.invalidate_tag("a");
+    let inserted = cache.insert(1, 100);
+    assert!(matches!(inserted.outcome, Outcome::New), "{inserted:?}");
+    (100..180).for_each(|key| drop(cache.insert(key, key)));
+    let held: Vec<_> = cache.iter().collect();
+    cache.invalidate_tag("a");
+    assert_eq!(cache.iter().collect::<Vec<_>>(), held);
+    assert!(held.len() > 30, "{}", held.len());
 }

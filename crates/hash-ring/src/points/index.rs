@@ -9,7 +9,9 @@ use super::{OWNER_BITS, POSITION_BITS};
 /// second-level cache by far, and an index that stays in it is worth twenty instructions a lookup.
 const DRIFT_FROM: usize = 1 << 18;
 
-/// How many points a bucket has on average.
+/// How many points a bucket has on average. Where their places fit 16 bits there is room for twice as many buckets
+/// in the same memory.
+const SMALL_BUCKET: usize = 1;
 const EXACT_BUCKET: usize = 2;
 const DRIFT_BUCKET: usize = 8;
 
@@ -23,7 +25,9 @@ pub(super) struct Index {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Starts {
-    /// The place of the first point whose bucket is this or a later one.
+    /// The place of the first point whose bucket is this or a later one, of up to 65 535 points.
+    Small(Vec<u16>),
+    /// The same of more of them.
     Exact(Vec<u32>),
     /// How far that place is from where it would be if points stood at equal distances. It fits whenever points
     /// are as good as random: the standard deviation is half the root of their number, 2 048 for the most there
@@ -34,7 +38,7 @@ enum Starts {
 /// A part of the sorted points outside which there is no need to look.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Near {
-    /// From the bucket's start. There are about two points in it.
+    /// From the bucket's start. There are one or two points in it on average.
     Start(usize),
     /// Around this place, where the point is if the bucket's points stand at equal distances. There are about
     /// eight in it, and hashes are uniform, so the standard deviation is 1.4 points at worst.
@@ -45,18 +49,27 @@ impl Index {
     /// Of points that are sorted.
     pub(super) fn new(sorted: &[u64]) -> Self {
         Index::drift(sorted).unwrap_or_else(|| {
-            let n_buckets = n_buckets(sorted.len(), EXACT_BUCKET);
-            Index {
-                n_buckets,
-                starts: Starts::Exact(starts(sorted, n_buckets)),
-            }
+            let n_buckets = n_buckets(sorted.len(), exact_bucket(sorted.len()));
+            Index::exact(n_buckets, starts(sorted, n_buckets))
         })
     }
 
+    /// Given the starts of all buckets and the number of points.
+    fn exact(n_buckets: u64, first: Vec<u32>) -> Self {
+        // The number of points is the last, and none is larger.
+        let starts = match first.last() {
+            Some(&last) if u16::try_from(last).is_ok() => {
+                Starts::Small(first.into_iter().map(|start| start as u16).collect())
+            }
+            _ => Starts::Exact(first),
+        };
+        Index { n_buckets, starts }
+    }
+
     /// Sorts points in linear time, with room for `spare` more, and indexes them: they are dealt into buckets of
-    /// two, and each is sorted by itself.
+    /// one or two, and each is sorted by itself.
     pub(super) fn sort(points: &[u64], spare: usize) -> (Vec<u64>, Self) {
-        let n_buckets = n_buckets(points.len(), EXACT_BUCKET);
+        let n_buckets = n_buckets(points.len(), exact_bucket(points.len()));
         let mut first = starts(points, n_buckets);
         let mut sorted = vec![0; points.len() + spare];
         sorted.truncate(points.len());
@@ -73,10 +86,7 @@ impl Index {
             *end = start as u32;
             start = stop;
         }
-        let index = Index::drift(&sorted).unwrap_or(Index {
-            n_buckets,
-            starts: Starts::Exact(first),
-        });
+        let index = Index::drift(&sorted).unwrap_or_else(|| Index::exact(n_buckets, first));
         (sorted, index)
     }
 
@@ -104,6 +114,7 @@ impl Index {
     pub(super) fn near(&self, hash: u64) -> Near {
         let (bucket, part) = bucket(hash, self.n_buckets);
         match &self.starts {
+            Starts::Small(first) => Near::Start(usize::from(first[bucket])),
             Starts::Exact(first) => Near::Start(first[bucket] as usize),
             Starts::Drift(drift) => {
                 let start = drifted(drift, bucket);
@@ -118,6 +129,7 @@ impl Index {
     pub(super) fn bucket(&self, hash: u64) -> core::ops::Range<usize> {
         let (bucket, _) = bucket(hash, self.n_buckets);
         match &self.starts {
+            Starts::Small(first) => usize::from(first[bucket])..usize::from(first[bucket + 1]),
             Starts::Exact(first) => first[bucket] as usize..first[bucket + 1] as usize,
             Starts::Drift(drift) => drifted(drift, bucket)..drifted(drift, bucket + 1),
         }
@@ -125,6 +137,7 @@ impl Index {
 
     pub(super) fn heap_bytes(&self) -> usize {
         match &self.starts {
+            Starts::Small(first) => first.capacity() * size_of::<u16>(),
             Starts::Exact(first) => first.capacity() * size_of::<u32>(),
             Starts::Drift(drift) => drift.capacity() * size_of::<i16>(),
         }
@@ -135,6 +148,15 @@ impl Index {
 #[inline]
 fn drifted(drift: &[i16], bucket: usize) -> usize {
     (bucket * DRIFT_BUCKET).wrapping_add_signed(isize::from(drift[bucket]))
+}
+
+/// How many points a bucket has where its start is known exactly.
+fn exact_bucket(n_points: usize) -> usize {
+    if n_points <= usize::from(u16::MAX) {
+        SMALL_BUCKET
+    } else {
+        EXACT_BUCKET
+    }
 }
 
 fn n_buckets(n_points: usize, in_bucket: usize) -> u64 {

@@ -4,6 +4,8 @@ use purlin_core::sync::atomic::{AtomicU32, Ordering};
 use crate::policy::arm::Arm;
 #[cfg(feature = "serde")]
 use crate::policy::selector::State;
+#[cfg(purlin_tuning)]
+use crate::policy::selector::tuning::Tuning;
 use crate::policy::selector::{Selector, is_sampled};
 use crate::reentry::Inside;
 
@@ -60,6 +62,14 @@ impl Adaptation {
             let _inside = Inside::enter();
             self.selector.lock().warm(hash, hits);
         }
+    }
+
+    /// Begins anew with other choices. Returns the arm that the shards are to go by.
+    #[cfg(purlin_tuning)]
+    pub(super) fn tune(&self, capacity: usize, seed: u64, tuning: Tuning) -> Arm {
+        let mut selector = self.selector.lock();
+        *selector = Selector::tuned(capacity, seed, tuning);
+        selector.arm()
     }
 
     /// Learns how many entries fill the cache.

@@ -3,7 +3,6 @@
 use alloc::borrow::ToOwned;
 use core::future::Future;
 use core::hash::{BuildHasher, Hash};
-use core::time::Duration;
 
 use equivalent::Equivalent;
 use purlin_core::Clock;
@@ -11,49 +10,11 @@ use purlin_core::sync::atomic::Ordering;
 
 use super::Cache;
 use super::shard::Watched;
+use crate::decision::{Computed, Decision};
 use crate::engine::Fresh;
 use crate::expiry::Standing;
 use crate::insertion::Inserted;
-use crate::terms::Terms;
-
-/// What is to become of a key, by one who has seen its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Decision<V> {
-    /// Leaves the value as it is, or the key without one.
-    Keep,
-    /// Stores this one, whose time begins now.
-    Put(V),
-    /// Stores this one for so long, as [`insert_for`](Cache::insert_for) does.
-    PutFor(V, Duration),
-    /// Stores this one for what is left of the older one's time to live; as `Put`, if there was none.
-    Change(V),
-    /// Takes it out.
-    Remove,
-}
-
-/// What a decision has done.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Computed<K, V> {
-    /// Nothing. The value that was seen.
-    Kept(Option<V>),
-    /// Stored the value, or gave it back.
-    Stored(Inserted<K, V>),
-    /// Taken this out.
-    Removed(Option<(K, V)>),
-}
-
-impl<K, V> Computed<K, V> {
-    /// The value on which the decision was made.
-    pub fn into_previous(self) -> Option<V> {
-        match self {
-            Computed::Kept(value) => value,
-            Computed::Stored(inserted) => inserted.into_previous(),
-            Computed::Removed(entry) => entry.map(|(_, value)| value),
-        }
-    }
-}
+use crate::tags::Moment;
 
 /// # Changing what is there
 ///
@@ -63,7 +24,7 @@ impl<K, V> Computed<K, V> {
 /// asked again only after another's write.
 ///
 /// To the loads of its key a change is a write, as an insert is. And as with an insert the new entry has no tags, whatever the
-/// older one had: entries with tags are changed by [`insert_on`](Cache::insert_on).
+/// older one had, but those that [`Decision::PutOn`] gives it.
 ///
 /// There is no entry object, since a place in the cache that somebody holds would be a lock that he holds. What one does
 /// with those elsewhere is here: insert what is absent, [`get_or_load`](Cache::get_or_load); modify what is there,
@@ -186,6 +147,8 @@ where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         let now = self.now();
+        // Before the value is read.
+        let moment = self.moment();
         let owned = key.to_owned();
         let shard = self.shard(hash);
         let mut gone = self.gone();
@@ -199,6 +162,7 @@ where
         let value = value.cloned();
         Sight {
             value,
+            moment,
             watched: shard.watch(contents, alloc::vec![owned]),
         }
     }
@@ -214,14 +178,10 @@ where
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        let (value, time) = match decision {
-            Decision::Keep => return Ok(Computed::Kept(sight.value)),
-            Decision::Remove => (None, Time::Usual),
-            Decision::Put(value) => (Some(value), Time::Usual),
-            Decision::PutFor(value, lasts) => (Some(value), Time::Own(lasts)),
-            Decision::Change(value) => (Some(value), Time::Left),
+        let Some((value, time)) = decision.into_parts() else {
+            return Ok(Computed::Kept(sight.value));
         };
-        if let Time::Own(_) = time {
+        if time.is_own() {
             // As in `insert_for`.
             self.timed.store(true, Ordering::Relaxed);
         }
@@ -256,11 +216,7 @@ where
             key,
             value,
             weight,
-            terms: Terms::from(match time {
-                Time::Usual => None,
-                Time::Own(lasts) => Some(lasts),
-                Time::Left => left,
-            }),
+            terms: time.terms(sight.moment, left),
         };
         outcome = contents.engine.put(found, fresh, &mut gone);
         drop(contents);
@@ -273,6 +229,7 @@ where
 /// The value of a key at one moment, and the watch over it since.
 struct Sight<'a, K, V> {
     value: Option<V>,
+    moment: Moment,
     watched: Watched<'a, K, V>,
 }
 
@@ -281,14 +238,6 @@ struct Sight<'a, K, V> {
 enum Sighting {
     First,
     Again,
-}
-
-/// How long a value is to live.
-enum Time {
-    Usual,
-    Own(Duration),
-    /// As long as the one before it.
-    Left,
 }
 
 /// The key is no longer as it was seen.

@@ -7,9 +7,10 @@ use equivalent::Equivalent;
 use purlin_core::Clock;
 
 use super::Cache;
-use super::compute::{Computed, Decision};
+use crate::decision::{Computed, Decision};
 use crate::engine::Fresh;
 use crate::expiry::Standing;
+use crate::integer::Integer;
 
 /// # Counting
 ///
@@ -109,36 +110,3 @@ where
         count
     }
 }
-
-/// The integers of the language. Nobody else's type is one: its arithmetic would be user code under a lock.
-pub trait Integer: Copy + sealed::Sealed {
-    #[doc(hidden)]
-    const ZERO: Self;
-    #[doc(hidden)]
-    #[must_use]
-    fn plus(self, other: Self) -> Self;
-    #[doc(hidden)]
-    #[must_use]
-    fn minus(self, other: Self) -> Self;
-}
-
-mod sealed {
-    pub trait Sealed {}
-}
-
-macro_rules! integers {
-    ($($integer:ty)*) => {$(
-        impl sealed::Sealed for $integer {}
-        impl Integer for $integer {
-            const ZERO: Self = 0;
-            fn plus(self, other: Self) -> Self {
-                self.saturating_add(other)
-            }
-            fn minus(self, other: Self) -> Self {
-                self.saturating_sub(other)
-            }
-        }
-    )*};
-}
-
-integers! { u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize }

@@ -13,6 +13,8 @@ use purlin_core::sync::Arc;
 use super::Cache;
 use crate::engine::Fresh;
 use crate::flight::{Arrival, Flight, Landing, SharedError};
+use crate::tags::Moment;
+use crate::terms::Terms;
 
 /// The duty to load. Dropping it hands the duty on to those who wait.
 pub(super) struct Lead<'a, K, V, S, C>
@@ -25,6 +27,8 @@ where
     hash: u64,
     flight: Arc<Flight<K, V>>,
     pilot: u32,
+    /// Of the invalidations, before the load reads anything.
+    moment: Moment,
     stage: Stage,
 }
 
@@ -52,8 +56,7 @@ enum Counts {
 /// What a load gives.
 pub(super) struct Loaded<V> {
     pub(super) value: V,
-    /// In place of the cache's.
-    pub(super) time_to_live: Option<Duration>,
+    pub(super) terms: Terms,
 }
 
 impl<V> Loaded<V> {
@@ -61,15 +64,20 @@ impl<V> Loaded<V> {
     pub(super) fn usual(value: V) -> Self {
         Loaded {
             value,
-            time_to_live: None,
+            terms: Terms::new(),
         }
     }
 
     pub(super) fn living((value, time_to_live): (V, Duration)) -> Self {
         Loaded {
             value,
-            time_to_live: Some(time_to_live),
+            terms: Some(time_to_live).into(),
         }
+    }
+
+    /// A value on terms of its own.
+    pub(super) fn on((value, terms): (V, Terms)) -> Self {
+        Loaded { value, terms }
     }
 }
 
@@ -87,6 +95,7 @@ where
         pilot: u32,
     ) -> Self {
         Lead {
+            moment: cache.moment(),
             cache: Handle::Borrowed(cache),
             hash,
             flight,
@@ -103,6 +112,7 @@ where
         pilot: u32,
     ) -> Self {
         Lead {
+            moment: cache.moment(),
             cache,
             hash,
             flight,
@@ -113,6 +123,7 @@ where
 
     /// Begins a load that was announced. `None` if its key was written to since, or somebody else loads it.
     pub(super) fn begin(mut self) -> Option<Self> {
+        self.moment = self.cache.moment();
         let now = self.cache.clock.coarse();
         let begins = {
             let contents = self.cache.shard(self.hash).lock();
@@ -161,11 +172,8 @@ where
     where
         V: Clone,
     {
-        let Loaded {
-            value,
-            time_to_live,
-        } = loaded;
-        self.store(key, value.clone(), time_to_live);
+        let Loaded { value, terms } = loaded;
+        self.store(key, value.clone(), terms.read_at(self.moment));
         // Nobody boards any more, so there are only fewer who wait from here on.
         if self.flight.has_waiting() {
             self.flight.land(Landing::Loaded(value.clone()));
@@ -184,8 +192,8 @@ where
         self.end(landing, Counts::Nothing);
     }
 
-    fn store(&self, key: K, value: V, time_to_live: Option<Duration>) {
-        if time_to_live.is_some() {
+    fn store(&self, key: K, value: V, terms: Terms) {
+        if terms.lasts().is_some() {
             // As in `insert_for`.
             self.cache.timed.store(true, Ordering::Relaxed);
         }
@@ -203,7 +211,7 @@ where
                 key,
                 value,
                 weight,
-                terms: time_to_live.into(),
+                terms,
             };
             contents.watches.written(&fresh.key);
             outcome = Some(contents.engine.put(found, fresh, &mut gone));

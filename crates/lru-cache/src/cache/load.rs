@@ -12,6 +12,7 @@ use purlin_core::sync::Arc;
 use super::Cache;
 use super::lead::{ErrorPolicy, Kept, Lead, Loaded, Shared, settle};
 use crate::flight::{Boarding, FIRST_PILOT, Flight, Ticket};
+use crate::terms::Terms;
 
 /// # Loading
 ///
@@ -196,6 +197,70 @@ where
         let load = |key| {
             let loading = load(key);
             async { loading.await.map(Loaded::living) }
+        };
+        self.load_async::<_, _, _, _, Shared>(key, load).await
+    }
+
+    /// [`try_get_or_load`](Cache::try_get_or_load) for a load that gives terms with its value: tags, a time to live, what it cost, a pin.
+    ///
+    /// Tags hold from before the load began, unless the terms say [as of](Terms::as_of) when else: if one of them is invalidated
+    /// while it loads, the value goes to those who wait, and is not stored.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use purlin_lru_cache::{Cache, Terms};
+    ///
+    /// let pages = Cache::new(100);
+    /// let render = |path: &str| Ok::<_, Infallible>((format!("<h1>{path}</h1>"), Terms::new().tag("layout")));
+    /// pages.try_get_or_load_on("/beams", render)?;
+    /// pages.invalidate_tag("layout");
+    /// assert_eq!(pages.get("/beams"), None);
+    /// # Ok::<_, Infallible>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As with [`try_get_or_load`](Cache::try_get_or_load).
+    ///
+    /// # Panics
+    ///
+    /// If `load` does, or if it asks for the key it is loading.
+    pub fn try_get_or_load_on<Q, F, E>(&self, key: &Q, load: F) -> Result<V, E>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce(&Q) -> Result<(V, Terms), E>,
+        E: Clone + Send + Sync + 'static,
+    {
+        self.load::<_, _, _, Shared>(key, |key| load(key).map(Loaded::on))
+    }
+
+    /// [`try_get_or_load_on`](Cache::try_get_or_load_on), waiting as futures do.
+    ///
+    /// # Errors
+    ///
+    /// As with [`try_get_or_load`](Cache::try_get_or_load).
+    ///
+    /// # Panics
+    ///
+    /// If the load does, or if it asks for the key it is loading.
+    ///
+    /// # Cancel safety
+    ///
+    /// As with [`get_or_load_async`](Cache::get_or_load_async).
+    pub async fn try_get_or_load_on_async<'k, Q, F, L, E>(
+        &self,
+        key: &'k Q,
+        load: F,
+    ) -> Result<V, E>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce(&'k Q) -> L,
+        L: Future<Output = Result<(V, Terms), E>>,
+        E: Clone + Send + Sync + 'static,
+    {
+        let load = |key| {
+            let loading = load(key);
+            async { loading.await.map(Loaded::on) }
         };
         self.load_async::<_, _, _, _, Shared>(key, load).await
     }

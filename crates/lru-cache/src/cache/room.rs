@@ -9,6 +9,19 @@ use crate::insertion::Inserted;
 use crate::tags::{self, Moment};
 use crate::terms::Terms;
 
+#[cfg(purlin_tuning)]
+impl<K, V, S: BuildHasher, C> Cache<K, V, S, C> {
+    /// Has the adaptive policy of a cache that was not used yet go by other choices.
+    pub fn tune(&self, tuning: crate::Tuning) {
+        if let Some(adaptation) = &self.adaptation {
+            let arm = adaptation.tune(self.capacity(), self.hasher.hash_one(1u64), tuning);
+            self.shards
+                .iter()
+                .for_each(|shard| shard.lock().engine.set_arm(arm));
+        }
+    }
+}
+
 /// # Room
 impl<K, V, S, C> Cache<K, V, S, C> {
     /// Changes the capacity, and evicts what does not fit any more. Returns the capacity that it has then: more than asked if
@@ -47,8 +60,8 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     ///
     /// They leave when somebody meets them, or as others do, and until then they take their room and are in `len`. Tags are told apart
     /// by 12 bits of a hash, which bounds the memory for them: an invalidation takes one in 4096 other tags with it.
-    /// A value that was read before and is stored after is refused if its terms say [as of](crate::Terms::as_of) when it was read; a
-    /// load by `get_or_load` has no tags.
+    /// A value that was read before and is stored after is refused if its terms say [as of](crate::Terms::as_of) when it was read, as those
+    /// of loads and decisions do by themselves.
     ///
     /// ```
     /// use purlin_lru_cache::{Cache, Terms};

@@ -6,9 +6,7 @@ use purlin_core::Tick;
 use super::{Fresh, Moving, Place};
 #[cfg(feature = "std")]
 use super::{Glance, Kind};
-use crate::expiry::Lifetimes;
-#[cfg(feature = "std")]
-use crate::expiry::Standing;
+use crate::expiry::{Lifetimes, Standing};
 use crate::insertion::{Evicted, Outcome};
 use crate::lru::{self, Lru};
 use crate::policy::Policy;
@@ -228,7 +226,6 @@ impl<K, V> Machine<K, V> {
     }
 
     /// The value in the place that was found, over or not, and how long it has been or will be. It changes nothing.
-    #[cfg(feature = "std")]
     pub(crate) fn inspect(&self, found: Option<Place>) -> Option<(&V, Standing)> {
         match self {
             Machine::Exact(lru) => lru.inspect(found.map(|place| place.at)),

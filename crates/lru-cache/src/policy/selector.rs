@@ -1,10 +1,12 @@
 #[cfg(feature = "serde")]
 mod state;
+pub(crate) mod tuning;
 
 use purlin_core::Rng;
 
 #[cfg(feature = "serde")]
 pub(crate) use self::state::State;
+use self::tuning::Tuning;
 
 use super::Policy;
 use super::arm::Arm;
@@ -19,6 +21,7 @@ use super::shadow::Shadow;
 pub(crate) struct Selector {
     trials: [Trial; Arm::CHOICES.len()],
     current: usize,
+    tuning: Tuning,
     /// Keys are sampled whose mixed hash begins with so many zeros.
     sample_bits: u32,
     /// The capacity that the shadows were made for.
@@ -54,9 +57,6 @@ const SHADOW_MAX: usize = 8192;
 const PERIOD_MIN: u32 = 512;
 /// What is left of the past after a period.
 const DECAY: f32 = 0.9;
-/// An arm must be ahead by so many standard deviations of chance. With three, as independent requests would ask for,
-/// short traces were at times led astray: a key's requests come in bursts, so they tell less than their number.
-const DEVIATIONS: f32 = 4.0;
 /// It must also be ahead by this part of the current arm's hits.
 const LEAD: f32 = 0.005;
 /// The most an arm can be behind, as a part of the requests of a period. The time to change over when the load
@@ -70,10 +70,14 @@ const FLUSH_PERIODS: u8 = 2;
 
 impl Selector {
     pub(crate) fn new(capacity: usize, seed: u64) -> Self {
+        Selector::tuned(capacity, seed, Tuning::default())
+    }
+
+    pub(crate) fn tuned(capacity: usize, seed: u64, tuning: Tuning) -> Self {
         let mut rng = Rng::from_seed(seed);
         let sample_bits = sample_bits(capacity);
         let shadow_capacity = capacity >> sample_bits;
-        let trials = Arm::CHOICES.map(|arm| Trial {
+        let trials = tuning.arms.map(|arm| Trial {
             shadow: Shadow::new(arm, shadow_capacity, rng.fork()),
             hits: 0.0,
             gain: 0.0,
@@ -81,11 +85,12 @@ impl Selector {
         });
         Selector {
             trials,
-            current: Arm::FIRST_IDX,
+            current: tuning.first(),
+            // Below 2 * SHADOW_MAX, or twice the shadows of the last capacity before they are halved.
+            period: tuning.period(PERIOD_MIN.max((2 * shadow_capacity).min(1 << 20) as u32)),
+            tuning,
             sample_bits,
             capacity,
-            // Below 2 * SHADOW_MAX, or twice the shadows of the last capacity before they are halved.
-            period: PERIOD_MIN.max((2 * shadow_capacity).min(1 << 20) as u32),
             requests: 0,
             real_hits: 0.0,
             flushing: 0,
@@ -146,11 +151,11 @@ impl Selector {
 
     /// The arm to go by.
     pub(crate) fn arm(&self) -> Arm {
-        Arm::CHOICES[if self.flushing > 0 {
-            Arm::LRU_IDX
+        if self.flushing > 0 {
+            Arm::LRU
         } else {
-            self.current
-        }]
+            self.tuning.arms[self.current]
+        }
     }
 
     /// Begins the trials anew for another capacity, if this one is far from what they were for. The arm stays.
@@ -159,18 +164,20 @@ impl Selector {
             return;
         }
         let current = self.current;
-        *self = Selector::new(capacity, self.rng.next_u64());
+        *self = Selector::tuned(capacity, self.rng.next_u64(), self.tuning);
         self.current = current;
     }
 
     fn decide(&mut self) {
         let best = (0..self.trials.len())
+            .filter(|&idx| self.tuning.has(idx))
             .max_by(|&a, &b| self.trials[a].gain.total_cmp(&self.trials[b].gain))
             .expect("there are arms");
         let Trial { gain, differed, .. } = self.trials[best];
         // The one is against deciding by a single pair, and the squares for want of a square root without `std`.
         let beyond = gain - 1.0;
-        let is_sure = beyond > 0.0 && beyond * beyond > DEVIATIONS * DEVIATIONS * differed;
+        let deviations = self.tuning.deviations;
+        let is_sure = beyond > 0.0 && beyond * beyond > deviations * deviations * differed;
         if is_sure && gain > LEAD * self.trials[self.current].hits {
             for trial in &mut self.trials {
                 trial.gain -= gain;

@@ -1,7 +1,9 @@
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use purlin_core::Tick;
 
+use super::GROUP_MAX;
 use crate::expiry::{Expiry, Life};
 use crate::tags::Label;
 
@@ -26,14 +28,19 @@ impl Extra {
 /// The [`Extra`] of each entry of a set, in 32-bit words, a row of them for each entry. A row has a word for what was other
 /// than plain of any entry so far, and no more.
 ///
-/// 1. `rows` has as many words for each entry as `kinds` has bits, in the order of the bits.
+/// 1. `rows` begins with as many words for each of `len` entries as `kinds` has bits, in the order of the bits.
 /// 2. A deadline is a word that [`pack`] made of the time from `base` on.
 #[derive(Debug)]
 pub(super) struct Extras {
     base: Tick,
-    rows: Vec<u32>,
+    /// With words to spare at the end. A vector would take a word more in each set.
+    rows: Box<[u32]>,
     kinds: u16,
+    len: u16,
 }
+
+/// There is one for each set, so a word counts.
+const _: () = assert!(GROUP_MAX < u16::MAX as usize && size_of::<Extras>() <= 32);
 
 /// The lower half of the weight.
 const WEIGHT: u16 = 1;
@@ -59,8 +66,9 @@ impl Extras {
     pub(super) fn new(now: Tick) -> Self {
         Extras {
             base: now,
-            rows: Vec::new(),
+            rows: Box::default(),
             kinds: 0,
+            len: 0,
         }
     }
 
@@ -113,12 +121,10 @@ impl Extras {
     /// Adds one for the last of so many entries.
     pub(super) fn push(&mut self, len: usize, extra: Extra, now: Tick) {
         self.widen(len - 1, extra);
-        let words = len * self.width();
-        if words > self.rows.capacity() {
-            let more = self.width() * (len / 8).max(4);
-            self.rows.reserve_exact(words + more - self.rows.len());
+        if len * self.width() > self.rows.len() {
+            self.resize((len + (len / 16).max(2)) * self.width());
         }
-        self.rows.resize(words, 0);
+        self.len = len as u16;
         self.write(len - 1, extra, now);
     }
 
@@ -161,7 +167,7 @@ impl Extras {
         let width = self.width();
         self.rows
             .copy_within((len - 1) * width..len * width, at * width);
-        self.rows.truncate((len - 1) * width);
+        self.len = len as u16 - 1;
     }
 
     /// Whether some of the entries have more credit than others.
@@ -194,7 +200,15 @@ impl Extras {
 
     /// Gives back what is not used.
     pub(super) fn shrink(&mut self) {
-        self.rows.shrink_to_fit();
+        self.resize(usize::from(self.len) * self.width());
+    }
+
+    /// Has room for so many words.
+    fn resize(&mut self, words: usize) {
+        let mut rows = core::mem::take(&mut self.rows).into_vec();
+        rows.reserve_exact(words.saturating_sub(rows.len()));
+        rows.resize(words, 0);
+        self.rows = rows.into_boxed_slice();
     }
 
     #[inline]
@@ -268,8 +282,8 @@ impl Extras {
     #[cold]
     fn widen_to(&mut self, len: usize, kinds: u16) {
         let before = core::mem::replace(self, Extras::new(self.base));
-        self.kinds = kinds;
-        self.rows.reserve_exact((len + 4) * self.width());
+        (self.kinds, self.len) = (kinds, len as u16);
+        let mut rows = Vec::with_capacity((len + 1) * self.width());
         for at in 0..len {
             for kind in (0..u16::BITS).map(|bit| 1 << bit) {
                 if kinds & kind != 0 {
@@ -279,10 +293,12 @@ impl Extras {
                         COST | CREDIT => 1,
                         _ => 0,
                     };
-                    self.rows.push(before.word(at, kind).unwrap_or(plain));
+                    rows.push(before.word(at, kind).unwrap_or(plain));
                 }
             }
         }
+        rows.resize((len + 1) * self.width(), 0);
+        self.rows = rows.into_boxed_slice();
     }
 
     /// Moves the base forward where a deadline would be too coarse.
@@ -298,7 +314,7 @@ impl Extras {
     /// Moves it as far as no deadline gets less exact by that.
     #[cold]
     fn rebase_to(&mut self, now: Tick) {
-        let len = self.rows.len().checked_div(self.width()).unwrap_or(0);
+        let len = usize::from(self.len);
         let each = (0..len).flat_map(|at| [(at, DIES), (at, IDLE)]);
         let exponent = |(at, kind)| match self.word(at, kind) {
             None | Some(NEVER) => 0,
@@ -416,10 +432,7 @@ mod tests {
         );
         extras.swap_remove(4, 0);
         assert_eq!(extras.get(0), heavy(0));
-        assert_eq!(
-            (extras.get(2), extras.rows.len()),
-            (heavy(usize::MAX), 3 * extras.width())
-        );
+        assert_eq!((extras.get(2), extras.len), (heavy(usize::MAX), 3));
         assert_eq!(extras.earliest(3), Tick::MAX);
     }
 }

@@ -1,14 +1,11 @@
 use alloc::vec::Vec;
-#[cfg(feature = "std")]
 use core::time::Duration;
 
 use equivalent::Equivalent;
 use purlin_core::{Rng, Tick};
 
 use super::extras::{Extra, Extras};
-use crate::expiry::Expiry;
-#[cfg(feature = "std")]
-use crate::expiry::Standing;
+use crate::expiry::{Expiry, Standing};
 use crate::policy::set::{Rules, Set};
 use crate::raw::Print;
 
@@ -111,7 +108,6 @@ impl<K, V> Group<K, V> {
         self.set.side().is_some_and(is_spent)
     }
 
-    #[cfg(feature = "std")]
     pub(super) fn standing(&self, at: usize, expiry: &Expiry) -> Option<Standing> {
         let endless = Some(Standing::Left(Duration::MAX));
         let extras = self.set.side();

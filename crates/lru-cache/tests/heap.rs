@@ -1,0 +1,88 @@
+//! Heap bytes an entry, by what is asked of the allocator. `PURLIN_CACHE_ENTRIES` sets how many there are.
+#![cfg(feature = "std")]
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use purlin_core::MapHasher;
+use purlin_lru_cache::{Builder, Cache, Policy};
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, with a count of the bytes that are out.
+struct Counting;
+
+// SAFETY: every call is the system allocator's own, with the caller's arguments; counting does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc`, which is the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the block came from `System`, since every allocating method here asks it.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+type Numbers = Cache<u64, u64>;
+
+/// Bytes an entry once it is full, and after so many more have come.
+fn bytes(name: &str, build: impl Fn() -> Numbers, entries: u64) -> (f64, f64) {
+    let before = LIVE.load(Ordering::Relaxed);
+    let cache = build();
+    let each = |cache: &Numbers| {
+        let bytes = LIVE.load(Ordering::Relaxed) - before;
+        bytes as f64 / cache.len() as f64
+    };
+    (0..entries).for_each(|key| drop(cache.insert(key, key)));
+    let filled = each(&cache);
+    (entries..2 * entries).for_each(|key| drop(cache.insert(key, key)));
+    let steady = each(&cache);
+    println!("{name}: {filled:.2} filled, {steady:.2} in the long run");
+    (filled, steady)
+}
+
+/// One test, since all count the same bytes.
+#[test]
+fn an_entry_takes_what_it_is_said_to_take() {
+    let asked = std::env::var("PURLIN_CACHE_ENTRIES").ok();
+    let entries: u64 = asked.map_or(30_000, |asked| asked.parse().unwrap());
+    let builder = || Builder::<u64, u64, _, _, _>::new().hasher(MapHasher::with_seed(1));
+    let limit = entries as usize;
+    let plain = |policy| move || builder().entry_limit(limit).policy(policy).build();
+    let (_, steady) = bytes("plain", plain(Policy::Adaptive), entries);
+    assert!(steady < 28.0, "{steady}");
+
+    let lasts = Duration::from_secs(3600);
+    let timed = || builder().entry_limit(limit).time_to_live(lasts).build();
+    let (_, with_deadline) = bytes("with a time to live", timed, entries);
+    assert!(
+        with_deadline < steady + 5.3,
+        "{with_deadline}, {steady} without"
+    );
+
+    // The sets of a cache by weight are as large as they come, not as is best for so many entries.
+    let by_weight = |weight: usize| {
+        move || {
+            builder()
+                .weight_limit(limit * weight, move |_, _| weight)
+                .build()
+        }
+    };
+    let (_, light) = bytes("by weight, one each", by_weight(1), entries);
+    let (_, weighed) = bytes("by weight", by_weight(16), entries);
+    assert!(
+        weighed < light + 5.5,
+        "{weighed}, {light} where each weighs one"
+    );
+    // A vector and a table of numbers, which double.
+    let (_, exact) = bytes("exact order", plain(Policy::Lru), entries);
+    assert!(exact < 140.0, "{exact}");
+}
