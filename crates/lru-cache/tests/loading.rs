@@ -136,8 +136,14 @@ enum Write {
 
 #[test]
 fn a_write_during_a_load_is_not_overwritten_by_what_was_loaded() {
-    for write in [Write::Insert, Write::Remove, Write::Clear, Write::Retain] {
+    let writes = [Write::Insert, Write::Remove, Write::Clear, Write::Retain];
+    // Into a cache that has entries already, an insertion may go a shorter way.
+    for (write, others) in writes
+        .into_iter()
+        .flat_map(|write| [(write, 0), (write, 3)])
+    {
         let cache: Cache<u8, &str> = Cache::new(10);
+        (10..10 + others).for_each(|key| drop(cache.insert(key, "other")));
         let gate = Gate::default();
         let mut leader = pin!(cache.get_or_load_async(&1, |_| async {
             gate.opened().await;

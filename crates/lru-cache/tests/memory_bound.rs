@@ -118,6 +118,20 @@ fn regress_c22_the_heap_is_bounded_as_well() {
     println!("at most {an_entry:.1} bytes of heap for each of {CAPACITY} entries");
 }
 
+/// The shortest way in, of entries that nothing is known of. The entries are counted one by one, since `len` never tells of more than
+/// there may be.
+fn regress_c22_plain_insertions_keep_the_bound() {
+    for capacity in [1, 2, 7, 40, 100] {
+        let cache = Cache::<u64, u64>::new(capacity);
+        for key in 0..3 * capacity as u64 {
+            cache.insert(key % (2 * capacity as u64), key);
+            let held = cache.iter().count();
+            assert!(held <= capacity, "{held} of {capacity}");
+        }
+        assert_eq!(cache.iter().count(), capacity);
+    }
+}
+
 // One after the other, for the heap is counted for all threads.
 #[test]
 fn regress_c22_many_operations() {
@@ -125,5 +139,6 @@ fn regress_c22_many_operations() {
         regress_c22_no_slack_at_any_instant(false, policy);
         regress_c22_no_slack_at_any_instant(true, policy);
     }
+    regress_c22_plain_insertions_keep_the_bound();
     regress_c22_the_heap_is_bounded_as_well();
 }

@@ -170,3 +170,20 @@ fn a_load_that_brings_tags_is_invalidated_with_them_even_while_it_loads() {
         assert_eq!((cache.get("shortly"), cache.get("fails")), (None, None));
     }
 }
+
+/// Also one that nothing is known of, which may go a shorter way.
+#[test]
+fn a_plain_insertion_among_tagged_entries_replaces_no_invalid_one_and_takes_no_tag() {
+    let cache = Cache::<u32, u32>::new(40);
+    for key in 0..40 {
+        cache.insert_on(key, key, Terms::new().tag("a"));
+    }
+    cache.invalidate_tag("a");
+    let inserted = cache.insert(1, 100);
+    assert!(matches!(inserted.outcome, Outcome::New), "{inserted:?}");
+    (100..180).for_each(|key| drop(cache.insert(key, key)));
+    let held: Vec<_> = cache.iter().collect();
+    cache.invalidate_tag("a");
+    assert_eq!(cache.iter().collect::<Vec<_>>(), held);
+    assert!(held.len() > 30, "{}", held.len());
+}

@@ -1,5 +1,9 @@
 //! Heap bytes an entry: a million u64 keys and values, requested sizes, by the counting allocator.
 
+use std::time::Duration;
+
+use purlin_lru_cache::{Cache, Policy};
+
 use super::contenders::{
     Contender, FibreS3, FibreTinyLfu, FoyerLfu, FoyerLru, FoyerS3, Lru, MiniMoka, Moka, Purlin,
     Quick, TinyUfo, for_each_contender,
@@ -35,8 +39,47 @@ pub(super) fn print() {
         };
     }
     for_each_contender!(row, u64);
+    row!("purlin, with a time to live", Timed);
+    row!("purlin, by weight, one each", ByWeight<1>);
+    row!("purlin, by weight", ByWeight<16>);
+    row!("purlin, exact order", Exact);
     table.print("Heap bytes an entry, u64 -> u64, capacity 1 000 000");
 }
+
+/// Entries with a deadline each.
+struct Timed(Cache<u64, u64>);
+/// Entries of this weight each, where others do not weigh the same for all we know.
+struct ByWeight<const WEIGHT: usize>(Cache<u64, u64>);
+/// Least recently used to the last entry.
+struct Exact(Cache<u64, u64>);
+
+macro_rules! contender {
+    (<$(const $weight:ident: usize)?> $name:ty, $build:expr) => {
+        impl<$(const $weight: usize)?> Contender<u64> for $name {
+            fn with_capacity(entries: usize) -> Self {
+                let build: fn(usize) -> Cache<u64, u64> = $build;
+                Self(build(entries))
+            }
+            fn get(&self, key: &u64) -> Option<u64> {
+                self.0.get(key)
+            }
+            fn insert(&self, key: u64, value: u64) {
+                self.0.insert(key, value);
+            }
+        }
+    };
+}
+
+contender!(<> Timed, |entries| {
+    let hour = Duration::from_secs(3_600);
+    Cache::builder().entry_limit(entries).time_to_live(hour).build()
+});
+contender!(<const WEIGHT: usize> ByWeight<WEIGHT>, |entries| {
+    Cache::builder().weight_limit(entries * WEIGHT, |_, _| WEIGHT).build()
+});
+contender!(<> Exact, |entries| {
+    Cache::builder().entry_limit(entries).policy(Policy::Lru).build()
+});
 
 fn fill(cache: &impl Contender<u64>, first: u64) {
     (first..first + ENTRIES as u64).for_each(|key| cache.insert(key, key));
