@@ -8,6 +8,7 @@ mod iter;
 mod lead;
 mod load;
 mod many;
+mod open;
 mod refresh;
 mod remove;
 mod room;
@@ -30,6 +31,7 @@ use purlin_core::{Clock, MapHasher, SystemClock, Tick};
 use self::adaptation::Adaptation;
 pub use self::answer::{Answer, Negative};
 pub use self::iter::Iter;
+use self::open::Bypass;
 pub use self::refresh::{Due, Refresh, Served};
 use self::shard::{Locked, Shard};
 pub(crate) use self::shard_count::shard_count;
@@ -42,7 +44,8 @@ use crate::insertion::{Cause, Evicted, Eviction, Inserted, Outcome};
 use crate::listener::{Gone, Listener, Told};
 use crate::policy::selector::Selector;
 use crate::policy::{Policy, mixed};
-use crate::sets::{Exchange, Pool};
+use crate::raw::open::Read;
+use crate::sets::{Exchange, ONE_SET, Pool};
 use crate::stats::Stats;
 use crate::tags::Tags;
 use crate::terms::Terms;
@@ -79,6 +82,8 @@ use crate::terms::Terms;
 pub struct Cache<K, V, S = MapHasher, C = SystemClock> {
     /// A power of two of them.
     shards: Box<[Shard<K, V>]>,
+    /// There if entries can be read without a lock.
+    bypass: Option<Bypass<K, V>>,
     /// The sum of the shards' limits and of what is in the pool, or what that will be once a change is done.
     capacity: AtomicUsize,
     /// Room that the shards lend each other.
@@ -107,6 +112,7 @@ pub(crate) struct Parts<K, V, S, C> {
     /// A power of two.
     pub(crate) n_shards: usize,
     pub(crate) patience: Duration,
+    pub(crate) reads_without_lock: bool,
     pub(crate) listener: Option<Listener<K, V>>,
     pub(crate) hasher: S,
     pub(crate) clock: C,
@@ -133,6 +139,11 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         // In exact order, too: what leaves should not depend on them either.
         let shares = parts.n_shards > 1 && !is_weighed && parts.policy != Policy::Lru;
         let pool = shares.then(|| Pool::new(parts.capacity, parts.n_shards));
+        // A cache of one set has nothing to gain by it: a set is short of places that are quick to reach.
+        let is_one_set = parts.n_shards == 1 && !is_weighed && parts.capacity <= ONE_SET;
+        let has_sets = parts.policy != Policy::Lru && !is_one_set;
+        let is_open = parts.reads_without_lock && has_sets;
+        let bypass = is_open.then(|| Bypass::new(parts.n_shards)).flatten();
         let shard = |idx: usize| {
             let limit = share + usize::from(idx < left_over);
             let seed = parts.seed.wrapping_add(idx as u64);
@@ -142,6 +153,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
                 is_weighed,
                 parts.lifetimes.clone(),
                 seed,
+                bypass.as_ref().map(|bypass| bypass.home(idx)),
             );
             if let Some(pool) = &pool {
                 engine.join(pool);
@@ -151,6 +163,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         let selector = Selector::for_policy(parts.policy, parts.capacity, is_weighed, parts.seed);
         Cache {
             shards: (0..parts.n_shards).map(shard).collect(),
+            bypass,
             capacity: AtomicUsize::new(parts.capacity),
             pool,
             adaptation: selector.map(Adaptation::new),
@@ -201,6 +214,9 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         let mut sum = Stats::default();
         for shard in &self.shards {
             sum += shard.lock().engine.stats();
+        }
+        if let Some(bypass) = &self.bypass {
+            sum += bypass.stats();
         }
         // A shard may have given its room to another between the looks at the two, and what was in it then counts twice.
         sum.weight = sum.weight.min(self.capacity());
@@ -262,9 +278,13 @@ impl<K, V, S, C> Cache<K, V, S, C> {
     /// The shard that a key with this hash lives in.
     #[inline]
     fn shard(&self, hash: u64) -> &Shard<K, V> {
+        &self.shards[self.shard_idx(hash)]
+    }
+
+    #[inline]
+    fn shard_idx(&self, hash: u64) -> usize {
         // From the middle, since the tables in the shard go by the lowest and the highest bits.
-        let idx = (mixed(hash) >> 16) as usize & (self.shards.len() - 1);
-        &self.shards[idx]
+        (mixed(hash) >> 16) as usize & (self.shards.len() - 1)
     }
 }
 
@@ -275,7 +295,7 @@ where
     C: Clock,
 {
     /// A clone of the value of a key, and a use of it. O(1): one hash, one lock, and seldom a second one for the
-    /// adaptive policy.
+    /// adaptive policy. [`Builder::reads_without_lock`] does without the first.
     #[inline]
     pub fn get<Q>(&self, key: &Q) -> Option<V>
     where
@@ -333,7 +353,39 @@ where
         Q: Equivalent<K> + ?Sized,
         V: Clone,
     {
-        let mut contents = self.shard(hash).lock();
+        if let Some(bypass) = &self.bypass {
+            let idx = self.shard_idx(hash);
+            if bypass.would_rather_be_asked(idx, now) {
+                if let Some(contents) = self.shards[idx].try_lock() {
+                    return self.get_under_lock(contents, hash, key, now);
+                }
+            }
+            match bypass.read(idx, hash, key, now) {
+                Read::Found(value, tells) => {
+                    if tells {
+                        self.adapt(hash, true);
+                    }
+                    return Some(value);
+                }
+                Read::Absent => return None,
+                Read::Ask => {}
+            }
+        }
+        self.get_under_lock(self.shard(hash).lock(), hash, key, now)
+    }
+
+    #[inline]
+    fn get_under_lock<Q>(
+        &self,
+        mut contents: Locked<'_, K, V>,
+        hash: u64,
+        key: &Q,
+        now: Tick,
+    ) -> Option<V>
+    where
+        Q: Equivalent<K> + ?Sized,
+        V: Clone,
+    {
         let Some(found) = contents.engine.get_at_once(hash, key, now) else {
             return self.get_and_tidy(contents, hash, key, now);
         };

@@ -5,6 +5,7 @@ mod machine;
 mod survey;
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use equivalent::Equivalent;
@@ -20,6 +21,7 @@ use crate::insertion::{Evicted, Outcome, Refusal};
 use crate::lru::{self, Lru};
 use crate::policy::Policy;
 use crate::policy::arm::Arm;
+use crate::raw::open::Home;
 #[cfg(feature = "std")]
 use crate::sets::{Exchange, Pool};
 use crate::stats::Stats;
@@ -117,9 +119,10 @@ impl<K, V> Engine<K, V> {
         is_weighed: bool,
         lifetimes: Lifetimes,
         seed: u64,
+        home: Option<Arc<Home<K, V>>>,
     ) -> Self {
         Engine {
-            machine: Machine::new(policy, limit, is_weighed, lifetimes, seed),
+            machine: Machine::new(policy, limit, is_weighed, lifetimes, seed, home),
             pins: None,
         }
     }
@@ -128,6 +131,13 @@ impl<K, V> Engine<K, V> {
     #[cfg(feature = "std")]
     pub(crate) fn join(&mut self, pool: &Pool) {
         self.machine.join(pool);
+    }
+
+    /// Tells those who look entries up without the lock what they have to know. To be called before the lock is released.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn show(&self) {
+        self.machine.show();
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -352,6 +362,7 @@ impl<K, V> Engine<K, V> {
             self.settle();
             return is_there;
         }
+        self.machine.has_more();
         let Some(stored) = self.machine.extract(found, gone) else {
             return false;
         };
@@ -494,6 +505,7 @@ impl<K, V> Engine<K, V> {
         fresh: Fresh<K, V>,
         gone: &mut Evicted<K, V>,
     ) -> Outcome<K, V> {
+        self.machine.has_more();
         // It leaves whatever becomes of the other, for it is out of date.
         let previous = self.take(found, gone);
         let weight = fresh.weight;

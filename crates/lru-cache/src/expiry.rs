@@ -106,6 +106,13 @@ impl Expiry {
         self.look_at <= self.latest
     }
 
+    /// When it is.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn looks_at(&self) -> Tick {
+        self.look_at
+    }
+
     /// Has the dead looked for once this tick is over, if not before.
     #[inline]
     pub(crate) fn expect(&mut self, deadline: Tick) {

@@ -6,6 +6,28 @@
 //! columns one allocation; so a look-up reads that line and the entry's. Built with `--cfg purlin_safe` the columns are
 //! vectors and the lock is a mutex, with the same methods and no unsafe code; every test can be run on either.
 
+//!
+//! A block whose entries are plain may stand [`open`], to be read without the lock; where there is no unsafe code none does.
+
+#[cfg(any(
+    not(feature = "std"),
+    purlin_safe,
+    purlin_shuttle,
+    purlin_loom,
+    not(target_pointer_width = "64")
+))]
+#[path = "raw/closed.rs"]
+pub(crate) mod open;
+#[cfg(not(any(
+    not(feature = "std"),
+    purlin_safe,
+    purlin_shuttle,
+    purlin_loom,
+    not(target_pointer_width = "64")
+)))]
+pub(crate) mod open;
+
+mod block;
 pub(crate) mod lanes;
 #[cfg(feature = "std")]
 mod lock;
@@ -13,12 +35,16 @@ mod lock;
 mod packed;
 #[cfg(purlin_safe)]
 mod safe;
+#[cfg(not(any(
+    not(feature = "std"),
+    purlin_safe,
+    purlin_shuttle,
+    purlin_loom,
+    not(target_pointer_width = "64")
+)))]
+mod seq;
 
-#[cfg(not(purlin_safe))]
-pub(crate) use packed::Block;
-#[cfg(purlin_safe)]
-pub(crate) use safe::Block;
-
+pub(crate) use block::{Block, Slots};
 #[cfg(feature = "std")]
 pub(crate) use lock::{Lock, LockGuard};
 
@@ -139,13 +165,13 @@ mod tests {
     }
 
     /// Any operations, beside a vector.
-    fn beside_a_vector<E: Clone + PartialEq + core::fmt::Debug>(
-        make: impl Fn(u32) -> E,
-        most: u64,
-    ) {
+    fn beside_a_vector<E, B>(mut block: B, make: impl Fn(u32) -> E, most: u64)
+    where
+        E: Clone + PartialEq + core::fmt::Debug,
+        B: Slots<E, Rc<u8>>,
+    {
         let by_mark = cfg!(purlin_safe) || core::mem::needs_drop::<E>() || size_of::<E>() == 0;
         let mut rng = Rng::from_seed(4);
-        let mut block: Block<E, Rc<u8>> = Block::new();
         let mut naive: Vec<(Slot, E)> = Vec::new();
         for step in 0..if cfg!(miri) { 220 } else { 2_000u32 } {
             let at = rng.below(naive.len().max(1) as u64) as usize;
@@ -157,6 +183,10 @@ mod tests {
                 4 if !naive.is_empty() => {
                     assert_eq!(block.replace(at, slot(step), make(step)), naive[at].1);
                     naive[at] = (slot(step), make(step));
+                }
+                5 if step % 2 == 0 && !naive.is_empty() => {
+                    assert_eq!(block.swap_entry(at, make(step)), naive[at].1);
+                    naive[at].1 = make(step);
                 }
                 5 if !naive.is_empty() => {
                     block.columns().orders[at] = 7;
@@ -221,10 +251,31 @@ mod tests {
     #[test]
     fn it_does_what_a_vector_does() {
         let steps = if cfg!(miri) { 50 } else { 300 };
-        beside_a_vector(|n| (u64::from(n), n), steps);
-        beside_a_vector(|_| (), steps);
-        beside_a_vector(|n| alloc::format!("{n}"), steps);
-        beside_a_vector(|n| [n as u8; 3], steps);
+        beside_a_vector(Block::new(), |n| (u64::from(n), n), steps);
+        beside_a_vector(Block::new(), |_| (), steps);
+        beside_a_vector(Block::new(), |n| alloc::format!("{n}"), steps);
+        beside_a_vector(Block::new(), |n| [n as u8; 3], steps);
+    }
+
+    #[test]
+    fn one_that_is_open_does_too() {
+        let most = if cfg!(miri) { 60 } else { 80 };
+        let flag = |n| (n % 2 == 0, char::from_u32(n).unwrap_or('-'));
+        if let Some(home) = open::Home::new() {
+            let home = open::shared::<_, _, Rc<u8>>(home);
+            beside_a_vector(open::Open::make(&home), |n| (u64::from(n), n), most);
+            // The second has its memory from the first.
+            beside_a_vector(open::Open::make(&home), |n| (u64::from(n), n), most);
+        }
+        if let Some(home) = open::Home::new() {
+            let home = open::shared::<_, _, Rc<u8>>(home);
+            beside_a_vector(open::Open::make(&home), flag, most);
+        }
+        if let Some(home) = open::Home::new() {
+            let home = open::shared::<_, _, Rc<u8>>(home);
+            let make = |n| ([n as u8; 6], u128::from(n));
+            beside_a_vector(open::Open::make(&home), make, most);
+        }
     }
 
     #[test]

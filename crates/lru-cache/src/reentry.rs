@@ -26,6 +26,12 @@ mod thread {
     pub(super) fn set_inside(inside: bool) -> bool {
         INSIDE.replace(inside)
     }
+
+    /// A number that no other thread has as long as this one lives.
+    #[inline]
+    pub(super) fn number() -> usize {
+        INSIDE.with(|inside| core::ptr::from_ref(inside).addr())
+    }
 }
 
 /// A model checker runs its threads on one of the system's, so there this would take one for another.
@@ -34,6 +40,16 @@ mod thread {
     pub(super) fn set_inside(_: bool) -> bool {
         false
     }
+
+    pub(super) fn number() -> usize {
+        1
+    }
+}
+
+/// A number that no other thread has as long as this one lives.
+#[inline]
+pub(crate) fn this_thread() -> usize {
+    thread::number()
 }
 
 impl Inside {

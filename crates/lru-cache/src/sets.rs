@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 use equivalent::Equivalent;
 use purlin_core::{Rng, Tick};
 
+pub(crate) use self::extras::Extras;
 #[cfg(feature = "std")]
 use self::group::Got;
 use self::group::{Group, Left};
@@ -31,7 +32,10 @@ use crate::insertion::{Cause, Evicted, Eviction};
 use crate::policy::arm::Arm;
 use crate::policy::set::Rules;
 use crate::policy::{SETS_MAX, Spot, spot};
-use crate::raw::{Print, SLOTS_MAX};
+use crate::raw::open::Open;
+#[cfg(feature = "std")]
+use crate::raw::open::Signs;
+use crate::raw::{Block, Print, SLOTS_MAX, Slots};
 use crate::stats::Stats;
 
 /// A table of sets with a hard bound on the weight of all.
@@ -51,8 +55,8 @@ use crate::stats::Stats;
 /// as well, and an insertion two more.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Sets<K, V> {
-    groups: Box<[Group<K, V>]>,
+pub(crate) struct Sets<K, V, B: Slots<(K, V), Extras> = Block<(K, V), Extras>> {
+    groups: Box<[Group<K, V, B>]>,
     /// Groups of the smallest table.
     begins_with: u32,
     doublings: u8,
@@ -75,7 +79,12 @@ pub(crate) struct Sets<K, V> {
     /// Where to look next for an entry to evict when the set at hand has none to spare.
     hand: u32,
     rest: Box<Rest>,
+    /// What the blocks share. After them, for they leave their memory there.
+    home: B::Home,
 }
+
+/// Sets whose entries may be read without the lock.
+pub(crate) type OpenSets<K, V> = Sets<K, V, Open<K, V, Extras>>;
 
 /// What most calls do without.
 #[derive(Debug)]
@@ -104,7 +113,7 @@ pub(crate) enum Exchange<K, V> {
 }
 
 /// Up to so many entries a cache is one set.
-const ONE_SET: usize = 1024;
+pub(crate) const ONE_SET: usize = 1024;
 /// Entries of a set on the average, when the cache is full.
 const WAYS: usize = 40;
 /// The average where nobody knows how many entries make the cache full.
@@ -124,13 +133,14 @@ const LOOK_AT: usize = 8;
 
 const _: () = assert!(GROUP_MAX < SLOTS_MAX && BEGINS_WITH_MAX <= SETS_MAX);
 
-impl<K, V> Sets<K, V> {
+impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
     pub(crate) fn new(
         limit: usize,
         is_weighed: bool,
         lifetimes: Lifetimes,
         arm: Arm,
         seed: u64,
+        home: B::Home,
     ) -> Self {
         let (begins_with, most_doublings) = if is_weighed {
             (1, DOUBLINGS_MAX)
@@ -171,6 +181,7 @@ impl<K, V> Sets<K, V> {
                 least_due: Tick::MAX,
                 counts: Stats::default(),
             }),
+            home,
         }
     }
 
@@ -349,7 +360,7 @@ impl<K, V> Sets<K, V> {
     }
 
     #[must_use = "entries are dropped where the caller chooses"]
-    pub(crate) fn clear(&mut self) -> Cleared<K, V> {
+    pub(crate) fn clear(&mut self) -> Cleared<K, V, B> {
         self.rest.counts.removals += u64::from(self.len);
         self.weight = 0;
         self.len = 0;
@@ -360,7 +371,33 @@ impl<K, V> Sets<K, V> {
         self.rest.dues = Vec::new();
         (self.rest.looks_at, self.rest.least_due) = (0, Tick::MAX);
         self.give_back();
-        Cleared(core::mem::take(&mut self.groups))
+        B::rearrange(&self.home);
+        let cleared = Cleared(core::mem::take(&mut self.groups));
+        self.arranged();
+        cleared
+    }
+
+    /// Tells those who read without the lock what they have to know, at the end of what was done under it.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn show(&self) {
+        let signs = Signs {
+            latest: self.expiry.latest(),
+            looks_at: self.expiry.looks_at(),
+            heeds_order: self.rules.arm.heeds_order_of_use(),
+            has_evicted: self.has_evicted,
+        };
+        B::show(&self.home, signs);
+    }
+
+    /// Tells them that a key may be elsewhere than here, before the first is.
+    pub(crate) fn has_more(&self) {
+        B::has_more(&self.home);
+    }
+
+    fn arranged(&self) {
+        let blocks = self.groups.iter().map(Group::block);
+        B::arranged(&self.home, self.begins_with, self.doublings, blocks);
     }
 
     #[inline]
@@ -456,9 +493,12 @@ impl<K, V> Sets<K, V> {
 
     #[cold]
     fn double(&mut self) {
+        B::rearrange(&self.home);
         if self.groups.is_empty() {
-            self.groups = (0..self.begins_with).map(|_| Group::new()).collect();
+            let groups = (0..self.begins_with).map(|_| Group::new(&self.home));
+            self.groups = groups.collect();
             self.grows_at = self.when_to_grow();
+            self.arranged();
             return;
         }
         self.doublings += 1;
@@ -471,6 +511,7 @@ impl<K, V> Sets<K, V> {
             groups.push(upper);
         }
         self.groups = groups.into_boxed_slice();
+        self.arranged();
         self.hand = 0;
         // Each half may have what the whole had, and the look for the dead begins anew.
         let dues = self.rest.dues.iter().flat_map(|&due| [due, due]).collect();

@@ -61,6 +61,7 @@ impl Key for String {
 macro_rules! for_each_contender {
     ($with:ident, $key:ty) => {
         $with!("purlin", Purlin<$key>);
+        $with!("purlin, no lock", PurlinOpen<$key>);
         $with!("quick_cache", Quick<$key>);
         $with!("moka", Moka<$key>);
         $with!("mini-moka", MiniMoka<$key>);
@@ -83,6 +84,22 @@ pub(super) struct Purlin<K>(purlin_lru_cache::Cache<K, u64>);
 impl<K: Key> Contender<K> for Purlin<K> {
     fn with_capacity(entries: usize) -> Self {
         Purlin(purlin_lru_cache::Cache::new(entries))
+    }
+    fn get(&self, key: &K) -> Option<u64> {
+        self.0.get(key)
+    }
+    fn insert(&self, key: K, value: u64) {
+        self.0.insert(key, value);
+    }
+}
+
+/// Ours, where look-ups of numbers take no lock.
+pub(super) struct PurlinOpen<K>(purlin_lru_cache::Cache<K, u64>);
+
+impl<K: Key> Contender<K> for PurlinOpen<K> {
+    fn with_capacity(entries: usize) -> Self {
+        let builder = purlin_lru_cache::Cache::builder().entry_limit(entries);
+        PurlinOpen(builder.reads_without_lock().build())
     }
     fn get(&self, key: &K) -> Option<u64> {
         self.0.get(key)

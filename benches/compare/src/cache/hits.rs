@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::belady;
 use super::contenders::{
     Contender, EXACT_LRU, FibreS3, FibreTinyLfu, FoyerLfu, FoyerLru, FoyerS3, Lru, MiniMoka, Moka,
-    Purlin, Quick, Settled, TinyUfo, for_each_contender,
+    Purlin, PurlinOpen, Quick, Settled, TinyUfo, for_each_contender,
 };
 use crate::table::Table;
 

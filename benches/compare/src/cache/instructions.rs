@@ -12,7 +12,7 @@ use workloads::keys;
 
 use super::contenders::{
     Contender, FibreS3, FibreTinyLfu, FoyerLfu, FoyerLru, FoyerS3, Key, Lru, MiniMoka, Moka,
-    Purlin, Quick, TinyUfo, for_each_contender,
+    Purlin, PurlinOpen, Quick, TinyUfo, for_each_contender,
 };
 use crate::table::Table;
 

@@ -6,7 +6,7 @@ use purlin_lru_cache::{Cache, Policy};
 
 use super::contenders::{
     Contender, FibreS3, FibreTinyLfu, FoyerLfu, FoyerLru, FoyerS3, Lru, MiniMoka, Moka, Purlin,
-    Quick, TinyUfo, for_each_contender,
+    PurlinOpen, Quick, TinyUfo, for_each_contender,
 };
 use crate::allocations::live_bytes;
 use crate::table::Table;

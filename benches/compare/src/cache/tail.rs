@@ -19,7 +19,7 @@ const LOOK_UPS: usize = 2_000_000;
 const LIFE: Duration = Duration::from_secs(600);
 
 /// Measures once, on a cache of its own.
-type Scene = fn() -> Tail;
+type Scene = fn(Reads) -> Tail;
 type Shared = Cache<u64, u64, MapHasher, Leaping>;
 
 /// The system's clock, which can be made to go ahead, so that all deadlines pass at one moment. What it costs to ask
@@ -53,8 +53,20 @@ impl Clock for Leaping {
     }
 }
 
+/// How look-ups go, which a cache is built with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    Locked,
+    Free,
+}
+
 /// Prints p50, p99.9 and the longest, medians of the rounds.
 pub(super) fn print(rounds: usize) {
+    print_for(Reads::Locked, "", rounds);
+    print_for(Reads::Free, ", without a lock", rounds);
+}
+
+fn print_for(reads: Reads, how: &str, rounds: usize) {
     let scenes: [(&str, Scene); 3] = [
         ("nobody else", idle),
         ("1 000 000 entries expire", expiring),
@@ -63,7 +75,7 @@ pub(super) fn print(rounds: usize) {
     let mut tails: Vec<Vec<Tail>> = vec![Vec::new(); scenes.len()];
     for _ in 0..rounds {
         for ((_, scene), tails) in scenes.iter().zip(&mut tails) {
-            tails.push(scene());
+            tails.push(scene(reads));
         }
     }
     let median = |tails: &[Tail], of: fn(&Tail) -> u32| {
@@ -91,7 +103,7 @@ pub(super) fn print(rounds: usize) {
         ]);
     }
     table.print(&format!(
-        "The slowest of {LOOK_UPS} look-ups of one thread, median of {rounds} interleaved rounds"
+        "The slowest of {LOOK_UPS} look-ups of one thread{how}, median of {rounds} interleaved rounds"
     ));
 }
 
@@ -103,26 +115,29 @@ struct Tail {
     longest: u32,
 }
 
-fn filled() -> (Shared, Leaping) {
+fn filled(reads: Reads) -> (Shared, Leaping) {
     let clock = Leaping::default();
     // Room for all that is inserted here, whichever shard it falls on.
-    let cache = Cache::builder()
+    let mut builder = Cache::builder()
         .clock(clock.clone())
-        .entry_limit(2 * (HOT + EXPIRING) as usize)
-        .build();
+        .entry_limit(2 * (HOT + EXPIRING) as usize);
+    if reads == Reads::Free {
+        builder = builder.reads_without_lock();
+    }
+    let cache = builder.build();
     for key in 0..HOT {
         cache.insert_for(key, key, 100 * LIFE);
     }
     (cache, clock)
 }
 
-fn idle() -> Tail {
-    read(&filled().0)
+fn idle(reads: Reads) -> Tail {
+    read(&filled(reads).0)
 }
 
 /// The reader begins when a million deadlines have just passed.
-fn expiring() -> Tail {
-    let (cache, clock) = filled();
+fn expiring(reads: Reads) -> Tail {
+    let (cache, clock) = filled(reads);
     for key in HOT..HOT + EXPIRING {
         cache.insert_for(key, key, LIFE);
     }
@@ -137,8 +152,8 @@ fn expiring() -> Tail {
     tail
 }
 
-fn writers() -> Tail {
-    let (cache, _) = filled();
+fn writers(reads: Reads) -> Tail {
+    let (cache, _) = filled(reads);
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         for writer in 0..WRITERS {

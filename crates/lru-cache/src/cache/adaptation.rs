@@ -35,7 +35,8 @@ impl Adaptation {
     /// Takes note of a request for a sampled key. At the end of a period, the arm that the shards are to go by.
     pub(super) fn note(&self, hash: u64, hit: bool) -> Option<Arm> {
         let _inside = Inside::enter();
-        let mut selector = self.selector.lock();
+        // A sample less does no harm, and whoever has the lock may have lost his processor.
+        let mut selector = self.selector.try_lock()?;
         selector.note(hash, hit).then(|| selector.arm())
     }
 

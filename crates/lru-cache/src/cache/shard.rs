@@ -76,6 +76,20 @@ impl<K, V> Shard<K, V> {
             _inside: inside,
         }
     }
+
+    /// Takes the lock if that needs no waiting.
+    ///
+    /// # Panics
+    ///
+    /// As [`lock`](Self::lock).
+    #[inline]
+    pub(super) fn try_lock(&self) -> Option<Locked<'_, K, V>> {
+        let inside = Inside::enter();
+        Some(Locked {
+            contents: self.contents.try_lock()?,
+            _inside: inside,
+        })
+    }
 }
 
 impl<K, V> Shard<K, V> {
@@ -118,6 +132,13 @@ pub(super) struct Locked<'a, K, V> {
     /// Before the mark, so that the lock is released before the mark is taken off.
     contents: LockGuard<'a, Contents<K, V>>,
     _inside: Inside,
+}
+
+impl<K, V> Drop for Locked<'_, K, V> {
+    #[inline]
+    fn drop(&mut self) {
+        self.contents.engine.show();
+    }
 }
 
 impl<K, V> Deref for Locked<'_, K, V> {

@@ -1,4 +1,5 @@
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use equivalent::Equivalent;
 use purlin_core::Tick;
@@ -11,16 +12,20 @@ use crate::insertion::{Evicted, Outcome};
 use crate::lru::{self, Lru};
 use crate::policy::Policy;
 use crate::policy::arm::Arm;
-use crate::sets::{self, Sets};
+use crate::raw::Block;
+use crate::raw::open::{self, Home, Open};
+use crate::sets::{self, Extras, OpenSets, Sets};
 #[cfg(feature = "std")]
 use crate::sets::{Exchange, Pool};
 use crate::stats::Stats;
 
-/// The two state machines a cache can be, under one face: exact order in a list, or sets under a policy.
+/// The state machines a cache can be, under one face: exact order in a list, or sets under a policy, which may be such that
+/// they can be read without the lock.
 #[derive(Debug)]
 pub(crate) enum Machine<K, V> {
     Exact(Box<Lru<K, V>>),
     Sets(Sets<K, V>),
+    Open(OpenSets<K, V>),
 }
 
 /// Calls a method of whichever it is.
@@ -29,6 +34,7 @@ macro_rules! either {
         match $engine {
             Machine::Exact($each) => $call,
             Machine::Sets($each) => $call,
+            Machine::Open($each) => $call,
         }
     };
 }
@@ -40,18 +46,42 @@ impl<K, V> Machine<K, V> {
         is_weighed: bool,
         lifetimes: Lifetimes,
         seed: u64,
+        home: Option<Arc<Home<K, V>>>,
     ) -> Self {
         match policy.first_arm() {
             None => Machine::Exact(Box::new(Lru::new(limit, lifetimes, seed))),
-            Some(arm) => Machine::Sets(Sets::new(limit, is_weighed, lifetimes, arm, seed)),
+            Some(arm) => match home.map(open::shared::<K, V, Extras>) {
+                None => Machine::Sets(Sets::new(limit, is_weighed, lifetimes, arm, seed, ())),
+                Some(home) => {
+                    Machine::Open(Sets::new(limit, is_weighed, lifetimes, arm, seed, home))
+                }
+            },
         }
     }
 
     /// Has a part of its limit for good, from here on, and the rest from a pool. A list has all of it for good.
     #[cfg(feature = "std")]
     pub(crate) fn join(&mut self, pool: &Pool) {
-        if let Machine::Sets(sets) = self {
-            sets.join(pool.clone());
+        match self {
+            Machine::Exact(_) => {}
+            Machine::Sets(sets) => sets.join(pool.clone()),
+            Machine::Open(sets) => sets.join(pool.clone()),
+        }
+    }
+
+    /// Tells those who look entries up without the lock what they have to know. To be called before the lock is released.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn show(&self) {
+        if let Machine::Open(sets) = self {
+            sets.show();
+        }
+    }
+
+    /// Tells them that a key may be elsewhere than here, before the first is.
+    pub(crate) fn has_more(&self) {
+        if let Machine::Open(sets) = self {
+            sets.has_more();
         }
     }
 
@@ -82,8 +112,10 @@ impl<K, V> Machine<K, V> {
 
     /// Goes by another arm from here on. A list has none.
     pub(crate) fn set_arm(&mut self, arm: Arm) {
-        if let Machine::Sets(sets) = self {
-            sets.set_arm(arm);
+        match self {
+            Machine::Exact(_) => {}
+            Machine::Sets(sets) => sets.set_arm(arm),
+            Machine::Open(sets) => sets.set_arm(arm),
         }
     }
 
@@ -112,6 +144,7 @@ impl<K, V> Machine<K, V> {
     {
         match self {
             Machine::Sets(sets) => sets.put_at_once(hash, key, value),
+            Machine::Open(sets) => sets.put_at_once(hash, key, value),
             Machine::Exact(_) => Err((key, value)),
         }
     }
@@ -119,8 +152,10 @@ impl<K, V> Machine<K, V> {
     /// Takes a look-up back that was counted as a miss.
     #[cfg(feature = "std")]
     pub(crate) fn uncount_miss(&mut self) {
-        if let Machine::Sets(sets) = self {
-            sets.uncount_miss();
+        match self {
+            Machine::Exact(_) => {}
+            Machine::Sets(sets) => sets.uncount_miss(),
+            Machine::Open(sets) => sets.uncount_miss(),
         }
     }
 
@@ -146,8 +181,10 @@ impl<K, V> Machine<K, V> {
 
     /// Prepares for so much room, which it has or will have.
     pub(crate) fn plan(&mut self, limit: usize) {
-        if let Machine::Sets(sets) = self {
-            sets.plan(limit);
+        match self {
+            Machine::Exact(_) => {}
+            Machine::Sets(sets) => sets.plan(limit),
+            Machine::Open(sets) => sets.plan(limit),
         }
     }
 
@@ -160,6 +197,7 @@ impl<K, V> Machine<K, V> {
         match self {
             Machine::Exact(lru) => lru.extract(found.map(|place| place.at), gone),
             Machine::Sets(sets) => sets.extract(found, gone),
+            Machine::Open(sets) => sets.extract(found, gone),
         }
     }
 
@@ -178,6 +216,7 @@ impl<K, V> Machine<K, V> {
     {
         match self {
             Machine::Sets(sets) => sets.get_at_once(hash, key, now),
+            Machine::Open(sets) => sets.get_at_once(hash, key, now),
             Machine::Exact(_) => None,
         }
     }
@@ -191,6 +230,7 @@ impl<K, V> Machine<K, V> {
         match self {
             Machine::Exact(lru) => lru.find(hash, key).map(|at| Place { set: 0, at }),
             Machine::Sets(sets) => sets.find(hash, key),
+            Machine::Open(sets) => sets.find(hash, key),
         }
     }
 
@@ -200,6 +240,7 @@ impl<K, V> Machine<K, V> {
         match self {
             Machine::Exact(lru) => lru.lookup(found.map(|place| place.at), gone),
             Machine::Sets(sets) => sets.lookup(found, gone),
+            Machine::Open(sets) => sets.lookup(found, gone),
         }
     }
 
@@ -213,6 +254,7 @@ impl<K, V> Machine<K, V> {
         match self {
             Machine::Exact(lru) => lru.lookup_again(found.map(|place| place.at), gone),
             Machine::Sets(sets) => sets.lookup_again(found, gone),
+            Machine::Open(sets) => sets.lookup_again(found, gone),
         }
     }
 
@@ -222,6 +264,7 @@ impl<K, V> Machine<K, V> {
         match self {
             Machine::Exact(lru) => lru.lookup_stale(found.map(|place| place.at)),
             Machine::Sets(sets) => sets.lookup_stale(found),
+            Machine::Open(sets) => sets.lookup_stale(found),
         }
     }
 
@@ -230,6 +273,7 @@ impl<K, V> Machine<K, V> {
         match self {
             Machine::Exact(lru) => lru.inspect(found.map(|place| place.at)),
             Machine::Sets(sets) => sets.inspect(found),
+            Machine::Open(sets) => sets.inspect(found),
         }
     }
 
@@ -238,6 +282,7 @@ impl<K, V> Machine<K, V> {
         match self {
             Machine::Exact(lru) => lru.peek(found.map(|place| place.at), now),
             Machine::Sets(sets) => sets.peek(found, now),
+            Machine::Open(sets) => sets.peek(found, now),
         }
     }
 
@@ -252,6 +297,7 @@ impl<K, V> Machine<K, V> {
         match self {
             Machine::Exact(lru) => lru.put(found.map(|place| place.at), fresh, gone),
             Machine::Sets(sets) => sets.put(found, fresh, gone),
+            Machine::Open(sets) => sets.put(found, fresh, gone),
         }
     }
 
@@ -264,6 +310,7 @@ impl<K, V> Machine<K, V> {
         match self {
             Machine::Exact(lru) => lru.take(found.map(|place| place.at), gone),
             Machine::Sets(sets) => sets.take(found, gone),
+            Machine::Open(sets) => sets.take(found, gone),
         }
     }
 
@@ -289,6 +336,7 @@ impl<K, V> Machine<K, V> {
         match self {
             Machine::Exact(lru) => Cleared::Exact(lru.clear()),
             Machine::Sets(sets) => Cleared::Sets(sets.clear()),
+            Machine::Open(sets) => Cleared::Open(sets.clear()),
         }
     }
 
@@ -311,6 +359,7 @@ impl<K, V> Machine<K, V> {
         match self {
             Machine::Exact(lru) => Iter::Exact(lru.iter_living(now)),
             Machine::Sets(sets) => Iter::Sets(sets.iter(now)),
+            Machine::Open(sets) => Iter::Open(sets.iter(now)),
         }
     }
 }
@@ -319,7 +368,8 @@ impl<K, V> Machine<K, V> {
 #[derive(Debug)]
 pub(crate) enum Cleared<K, V> {
     Exact(lru::Cleared<K, V>),
-    Sets(sets::Cleared<K, V>),
+    Sets(sets::Cleared<K, V, Block<(K, V), Extras>>),
+    Open(sets::Cleared<K, V, Open<K, V, Extras>>),
 }
 
 impl<K, V> Cleared<K, V> {
@@ -328,6 +378,7 @@ impl<K, V> Cleared<K, V> {
         match self {
             Cleared::Exact(entries) => entries.for_each(each),
             Cleared::Sets(entries) => entries.for_each(each),
+            Cleared::Open(entries) => entries.for_each(each),
         }
     }
 }
@@ -335,7 +386,8 @@ impl<K, V> Cleared<K, V> {
 /// The entries of an [`Machine`].
 pub(crate) enum Iter<'a, K, V> {
     Exact(lru::Iter<'a, K, V>),
-    Sets(sets::Iter<'a, K, V>),
+    Sets(sets::Iter<'a, K, V, Block<(K, V), Extras>>),
+    Open(sets::Iter<'a, K, V, Open<K, V, Extras>>),
 }
 
 impl<'a, K, V> Iterator for Iter<'a, K, V> {
@@ -345,6 +397,7 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
         match self {
             Iter::Exact(entries) => entries.next(),
             Iter::Sets(entries) => entries.next(),
+            Iter::Open(entries) => entries.next(),
         }
     }
 
@@ -352,6 +405,7 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
         match self {
             Iter::Exact(entries) => entries.size_hint(),
             Iter::Sets(entries) => entries.size_hint(),
+            Iter::Open(entries) => entries.size_hint(),
         }
     }
 }

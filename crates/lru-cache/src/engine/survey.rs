@@ -35,13 +35,16 @@ impl<K, V> Engine<K, V> {
         match &self.machine {
             Machine::Exact(_) => None,
             Machine::Sets(sets) => Some(sets.arm()),
+            Machine::Open(sets) => Some(sets.arm()),
         }
     }
 
     /// Takes note that the cache was full once.
     pub(crate) fn was_full(&mut self) {
-        if let Machine::Sets(sets) = &mut self.machine {
-            sets.was_full();
+        match &mut self.machine {
+            Machine::Exact(_) => {}
+            Machine::Sets(sets) => sets.was_full(),
+            Machine::Open(sets) => sets.was_full(),
         }
     }
 
@@ -83,6 +86,7 @@ impl<K, V> Engine<K, V> {
                 lru.survey(*from, ranks, now, most, each)
             }
             (Machine::Sets(sets), _) if !*is_at_pins => sets.survey(*from, now, most, each),
+            (Machine::Open(sets), _) if !*is_at_pins => sets.survey(*from, now, most, each),
             (_, Some(pins)) => {
                 if *from == 0 {
                     *ranks = pins.entries.ranks();
@@ -121,6 +125,7 @@ impl<K, V> Engine<K, V> {
             if self.limit() == 0 || !self.machine.cede(weight, gone) {
                 return Some(stored);
             }
+            self.machine.has_more();
             let pins = self.pins();
             pins.held += weight;
             pins.entries.adopt(hash, stored, gone);
@@ -133,6 +138,7 @@ impl<K, V> Engine<K, V> {
                 None
             }
             Machine::Sets(sets) => sets.restore(hash, stored, trace.cost, trace.repute, gone),
+            Machine::Open(sets) => sets.restore(hash, stored, trace.cost, trace.repute, gone),
         }
     }
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::arm::{Admission, Arm};
 use super::order::{DEMOTED, HITS, MAIN, Segment};
 use super::set::{Rules, Set};
-use crate::raw::{Past, Print};
+use crate::raw::{Past, Print, Slots};
 
 /// What a set knows of one of its entries, but for its place in the order of use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(crate) fn rank(place: usize, len: usize) -> u32 {
     (((2 * place as u64 + 1) << 31) / len as u64) as u32
 }
 
-impl<E, S> Set<E, S> {
+impl<E, S, B: Slots<E, S>> Set<E, S, B> {
     /// The [`rank`] of each entry.
     pub(crate) fn ranks(&mut self) -> Vec<u32> {
         let orders = self.block.columns().orders;

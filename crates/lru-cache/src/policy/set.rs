@@ -1,18 +1,20 @@
 use alloc::vec::Vec;
+use core::marker::PhantomData;
 
 use purlin_core::Rng;
 
 use super::arm::{Admission, Arm};
 use super::order::{HITS, MAIN};
-use crate::raw::{Block, Past, Print};
+use crate::raw::{Block, Past, Print, Slots};
 
 /// A few dozen entries and what a policy knows of them. Where one leaves for good, the last takes its place.
 ///
 /// 1. `in_window` is the number of slots in the window.
 /// 2. No two slots, and no slot and a ghost, have the same order, and all orders are from 1 to `now`.
 #[derive(Debug)]
-pub(crate) struct Set<E, S = ()> {
-    pub(super) block: Block<E, S>,
+pub(crate) struct Set<E, S = (), B = Block<E, S>> {
+    pub(super) block: B,
+    holds: PhantomData<(E, S)>,
 }
 
 /// What sets go by.
@@ -27,7 +29,28 @@ impl<E, S> Set<E, S> {
     pub(crate) const fn new() -> Self {
         Set {
             block: Block::new(),
+            holds: PhantomData,
         }
+    }
+}
+
+impl<E, S, B: Slots<E, S>> Set<E, S, B> {
+    /// An empty set of these slots.
+    pub(crate) fn of(block: B) -> Self {
+        Set {
+            block,
+            holds: PhantomData,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn block(&self) -> &B {
+        &self.block
+    }
+
+    #[inline]
+    pub(crate) fn block_mut(&mut self) -> &mut B {
+        &mut self.block
     }
 
     #[inline]
@@ -40,8 +63,9 @@ impl<E, S> Set<E, S> {
         self.block.entry(at)
     }
 
-    pub(crate) fn entry_mut(&mut self, at: usize) -> &mut E {
-        self.block.entry_mut(at)
+    /// Puts another entry in place of one of the same key.
+    pub(crate) fn swap_entry(&mut self, at: usize, entry: E) -> E {
+        self.block.swap_entry(at, entry)
     }
 
     /// What stands beside the entries and is nothing to the policy, once it was put there.
@@ -102,8 +126,22 @@ impl<E, S> Set<E, S> {
         }
     }
 
+    /// Takes note of the uses that were noted without the lock. Several of one slot since the last time count as one.
+    #[inline]
+    pub(crate) fn catch_up(&mut self, rules: &Rules) {
+        let mut used = self.block.take_used();
+        while used != 0 {
+            let at = used.trailing_zeros() as usize;
+            if at < self.len() {
+                self.hit(at, rules);
+            }
+            used &= used - 1;
+        }
+    }
+
     /// Adds an entry that is not there, as the newest, at the end, to a set that is to keep all it has.
     pub(crate) fn add(&mut self, print: Print, entry: E, rules: &Rules) -> usize {
+        self.catch_up(rules);
         if rules.arm.admission == Admission::Frequency {
             self.remember(Past::Counts, rules);
         }
@@ -127,6 +165,7 @@ impl<E, S> Set<E, S> {
         rules: &Rules,
         rng: &mut Rng,
     ) -> (usize, E) {
+        self.catch_up(rules);
         self.remember_as(rules);
         let mut columns = self.block.columns();
         let segment = columns.expect(print, rules);
@@ -139,6 +178,7 @@ impl<E, S> Set<E, S> {
     /// The place of the entry that is worth least, beside `kept` if that is one, remembered as one who left already: its
     /// slot is to be freed. There must be one.
     pub(crate) fn choose(&mut self, kept: Option<usize>, rules: &Rules, rng: &mut Rng) -> usize {
+        self.catch_up(rules);
         self.remember_as(rules);
         self.block.columns().victim(None, kept, rules, rng)
     }
@@ -150,6 +190,7 @@ impl<E, S> Set<E, S> {
 
     /// The place of the entry that is to leave first, in a set that has one.
     pub(crate) fn worst(&mut self, rules: &Rules) -> usize {
+        self.catch_up(rules);
         self.block.columns().worst(rules)
     }
 
@@ -162,7 +203,7 @@ impl<E, S> Set<E, S> {
     /// Moves the entries of which `goes` is true to another set, in their order of use, and returns their places in
     /// descending order: freeing them in this order is what was done here.
     pub(crate) fn split(&mut self, goes: impl Fn(Print) -> bool) -> (Self, Vec<usize>) {
-        let mut other = Set::new();
+        let mut other = Set::of(self.block.sibling());
         let mut gone = Vec::new();
         for at in (0..self.len()).rev() {
             let slot = self.block.slot(at);

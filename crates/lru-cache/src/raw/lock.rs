@@ -81,6 +81,15 @@ mod spin {
             }
         }
 
+        /// Takes the lock if it is free, and perhaps not even then.
+        #[inline]
+        pub(crate) fn try_lock(&self) -> Option<LockGuard<'_, T>> {
+            self.try_take().then(|| LockGuard {
+                lock: self,
+                stays: PhantomData,
+            })
+        }
+
         #[cold]
         fn wait(&self) {
             loop {

@@ -23,8 +23,10 @@ use super::{Columns, Print, Slot, Tally, grown};
 /// 3. The first `len` entries are initialised, all of the columns between the entries and the side, and the side if
 ///    there is one.
 /// 4. Tags are zero from `len` on, and before it none is.
-#[repr(C, align(64))]
-pub(crate) struct Block<E, S = ()> {
+/// 5. The tags of the first `NEAR` slots are in the block itself if `IN_LINE` is as many, or nowhere here if it is zero: then
+///    whoever has the block has them.
+#[repr(C)]
+pub(crate) struct Packed<E, S, const IN_LINE: usize, const NEAR: usize> {
     start: NonNull<u8>,
     len: u16,
     cap: u16,
@@ -32,23 +34,19 @@ pub(crate) struct Block<E, S = ()> {
     has_side: bool,
     tally: Tally,
     /// Those of the first slots; the others are in a column.
-    tags: [u8; NEAR],
+    tags: [u8; IN_LINE],
     owns: PhantomData<(E, S)>,
 }
 
-/// Slots whose tags are in the first line.
-const NEAR: usize = 40;
 const LINE: usize = 64;
 /// Tags compared at once.
 const LANES: usize = 16;
-
-const _: () = assert!(size_of::<Block<u64>>() == LINE);
 
 /// Where the columns of an allocation begin, in bytes from its start. The entries are first.
 #[derive(Clone, Copy)]
 struct Offsets {
     notes: usize,
-    /// The tags of the slots from [`NEAR`] on. What comes after them is longer than [`LANES`], if there are any.
+    /// The tags of the slots that are not near. What comes after them is longer than [`LANES`], if there are any.
     far_tags: usize,
     orders: usize,
     marks: usize,
@@ -59,10 +57,10 @@ struct Offsets {
 impl Offsets {
     /// With an even `cap` all columns but the side's begin at even places.
     #[inline]
-    const fn of<E, S>(cap: usize, past: usize) -> Self {
+    const fn of<E, S>(near: usize, cap: usize, past: usize) -> Self {
         let notes = cap * size_of::<E>();
         let far_tags = notes + cap;
-        let orders = far_tags + cap.saturating_sub(NEAR);
+        let orders = far_tags + cap.saturating_sub(near).next_multiple_of(2);
         let marks = orders + 2 * cap;
         let past_words = past;
         let past = marks + 2 * cap;
@@ -79,13 +77,20 @@ impl Offsets {
 
 // SAFETY: a block owns its entries and its side as a vector does, and shares them only by the rules for references to
 // itself.
-unsafe impl<E: Send, S: Send> Send for Block<E, S> {}
+unsafe impl<E: Send, S: Send, const IN_LINE: usize, const NEAR: usize> Send
+    for Packed<E, S, IN_LINE, NEAR>
+{
+}
 // SAFETY: as above; a shared block gives out shared references only.
-unsafe impl<E: Sync, S: Sync> Sync for Block<E, S> {}
+unsafe impl<E: Sync, S: Sync, const IN_LINE: usize, const NEAR: usize> Sync
+    for Packed<E, S, IN_LINE, NEAR>
+{
+}
 
-impl<E, S> Block<E, S> {
+impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> {
     pub(crate) const fn new() -> Self {
-        Block {
+        const { assert!(IN_LINE == NEAR || IN_LINE == 0) };
+        Packed {
             // Aligned as the columns are.
             start: NonNull::<u16>::dangling().cast(),
             len: 0,
@@ -93,7 +98,7 @@ impl<E, S> Block<E, S> {
             past: 0,
             has_side: false,
             tally: Tally::new(),
-            tags: [0; NEAR],
+            tags: [0; IN_LINE],
             owns: PhantomData,
         }
     }
@@ -136,6 +141,7 @@ impl<E, S> Block<E, S> {
     /// Which of the first [`NEAR`] slots have this tag, a bit each.
     #[inline]
     fn near_agreeing(&self, tag: u8) -> u64 {
+        const { assert!(IN_LINE == NEAR && NEAR >= 2 * LANES && NEAR <= 3 * LANES) };
         let first = self.tags.as_ptr();
         // SAFETY: three times [`LANES`] bytes of the tags, the last of which begin with eight of those before them.
         let (low, middle, high) = unsafe {
@@ -156,18 +162,30 @@ impl<E, S> Block<E, S> {
         asks_mark: bool,
         mut is_it: impl FnMut(&E) -> bool,
     ) -> Option<usize> {
+        self.find_far_at(print.tag, |at| {
+            (!asks_mark || self.marks()[at] == print.mark) && is_it(self.entry(at))
+        })
+    }
+
+    /// The first of the far slots with this tag of which `is_it` is true.
+    #[inline]
+    pub(crate) fn find_far_at(
+        &self,
+        tag: u8,
+        mut is_it: impl FnMut(usize) -> bool,
+    ) -> Option<usize> {
         let far_tags = self.at(self.offsets().far_tags);
         let mut from = NEAR;
         while from < self.len() {
             // SAFETY: the first byte is a far tag, and at least [`LANES`] come after the last of those.
-            let mut agree = unsafe { agreeing(far_tags.add(from - NEAR), print.tag) };
+            let mut agree = unsafe { agreeing(far_tags.add(from - NEAR), tag) };
             while agree != 0 {
                 let at = from + agree.trailing_zeros() as usize;
                 if at >= self.len() {
                     // The bytes after the tags are of another column.
                     return None;
                 }
-                if (!asks_mark || self.marks()[at] == print.mark) && is_it(self.entry(at)) {
+                if is_it(at) {
                     return Some(at);
                 }
                 agree &= agree - 1;
@@ -181,19 +199,39 @@ impl<E, S> Block<E, S> {
         Slot {
             print: self.print(at),
             note: self.notes()[at],
-            order: self.orders()[at],
+            order: self.order(at),
         }
     }
 
     #[inline]
     pub(crate) fn print(&self, at: usize) -> Print {
-        let mark = self.marks()[at];
-        let tag = match self.tags.get(at) {
-            Some(tag) => *tag,
-            // SAFETY: `marks` has checked that `at < len`, so there is a far tag for it.
-            None => unsafe { *self.at(self.offsets().far_tags + at - NEAR) },
-        };
+        let mark = self.mark(at);
+        let tag = self
+            .tag(at)
+            .expect("near tags are in the block, or not asked for");
         Print { tag, mark }
+    }
+
+    /// The tag of a slot below `len`, if it is kept here.
+    #[inline]
+    fn tag(&self, at: usize) -> Option<u8> {
+        debug_assert!(at < self.len());
+        match self.tags.get(at) {
+            Some(tag) => Some(*tag),
+            None if at < NEAR || at >= self.len() => None,
+            // SAFETY: `NEAR <= at < len`, so there is a far tag for it.
+            None => Some(unsafe { *self.at(self.offsets().far_tags + at - NEAR) }),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn mark(&self, at: usize) -> u16 {
+        self.marks()[at]
+    }
+
+    #[inline]
+    pub(crate) fn order(&self, at: usize) -> u16 {
+        self.orders()[at]
     }
 
     #[inline]
@@ -246,7 +284,7 @@ impl<E, S> Block<E, S> {
             Columns {
                 tally: &mut self.tally,
                 tags: (
-                    &self.tags[..near],
+                    &self.tags[..near.min(IN_LINE)],
                     slice::from_raw_parts(column(offsets.far_tags), len - near),
                 ),
                 marks: slice::from_raw_parts(column(offsets.marks).cast(), len),
@@ -326,7 +364,15 @@ impl<E, S> Block<E, S> {
     pub(crate) fn swap_remove(&mut self, at: usize) -> E {
         assert!(at < self.len());
         let last = self.len() - 1;
-        let moved = self.slot(last);
+        let moved = Slot {
+            print: Print {
+                // Written to where none is kept, it goes nowhere.
+                tag: self.tag(last).unwrap_or(0),
+                mark: self.marks()[last],
+            },
+            note: self.notes()[last],
+            order: self.orders()[last],
+        };
         // SAFETY: both are below `len`. The entry at `at` is read once and then overwritten by the last, which
         // is no longer counted. If they are the same, the copy is onto itself and of something not counted.
         unsafe {
@@ -367,6 +413,7 @@ impl<E, S> Block<E, S> {
     unsafe fn write_tag(&mut self, at: usize, tag: u8) {
         match self.tags.get_mut(at) {
             Some(near) => *near = tag,
+            None if at < NEAR => {}
             // SAFETY: there is a far tag for it, by the contract of this function.
             None => unsafe { *self.at(self.offsets().far_tags + at - NEAR) = tag },
         }
@@ -374,7 +421,7 @@ impl<E, S> Block<E, S> {
 
     #[inline]
     fn offsets(&self) -> Offsets {
-        Offsets::of::<E, S>(self.cap.into(), self.past.into())
+        Offsets::of::<E, S>(NEAR, self.cap.into(), self.past.into())
     }
 
     /// A place in the allocation. Without one all columns are of nothing, and at its dangling start.
@@ -402,13 +449,13 @@ impl<E, S> Block<E, S> {
             self.len() <= cap && cap <= widest && past <= widest && (has_side || !self.has_side),
             "a set is bounded by who adds to it, and keeps its side"
         );
-        let plan = layout::<E, S>(cap, past, has_side);
+        let plan = layout::<E, S>(NEAR, cap, past, has_side);
         // SAFETY: a layout with slots is not empty, for each has a note.
         let start = unsafe { alloc(plan) };
         let Some(start) = NonNull::new(start) else {
             handle_alloc_error(plan);
         };
-        let (old, new) = (self.offsets(), Offsets::of::<E, S>(cap, past));
+        let (old, new) = (self.offsets(), Offsets::of::<E, S>(NEAR, cap, past));
         let len = self.len();
         // SAFETY: the new allocation is apart from the old. Each column has room for `len` slots in both, or as many
         // words of the past as are copied. All of the columns is initialised before. Entries and side are moved: the old
@@ -442,17 +489,17 @@ impl<E, S> Block<E, S> {
     ///
     /// There is one, and nobody looks at it again.
     unsafe fn free(&mut self) {
-        let plan = layout::<E, S>(self.cap.into(), self.past.into(), self.has_side);
+        let plan = layout::<E, S>(NEAR, self.cap.into(), self.past.into(), self.has_side);
         // SAFETY: it was allocated with this layout.
         unsafe { dealloc(self.start.as_ptr(), plan) }
     }
 }
 
 /// The allocation of a block.
-fn layout<E, S>(cap: usize, past: usize, has_side: bool) -> Layout {
+fn layout<E, S>(near: usize, cap: usize, past: usize, has_side: bool) -> Layout {
     let fits = "a set of entries fits the address space";
     assert!(Layout::array::<E>(cap).is_ok(), "{fits}");
-    let offsets = Offsets::of::<E, S>(cap, past);
+    let offsets = Offsets::of::<E, S>(near, cap, past);
     let size = offsets
         .side
         .checked_add(if has_side { size_of::<S>() } else { 0 });
@@ -462,12 +509,14 @@ fn layout<E, S>(cap: usize, past: usize, has_side: bool) -> Layout {
     plan.expect(fits)
 }
 
-impl<E, S> Drop for Block<E, S> {
+impl<E, S, const IN_LINE: usize, const NEAR: usize> Drop for Packed<E, S, IN_LINE, NEAR> {
     fn drop(&mut self) {
         /// Frees the memory also if a drop panics.
-        struct Free<'a, E, S>(&'a mut Block<E, S>);
+        struct Free<'a, E, S, const IN_LINE: usize, const NEAR: usize>(
+            &'a mut Packed<E, S, IN_LINE, NEAR>,
+        );
 
-        impl<E, S> Drop for Free<'_, E, S> {
+        impl<E, S, const IN_LINE: usize, const NEAR: usize> Drop for Free<'_, E, S, IN_LINE, NEAR> {
             fn drop(&mut self) {
                 // SAFETY: there is one, and its block is being dropped.
                 unsafe { self.0.free() }
@@ -489,9 +538,9 @@ impl<E, S> Drop for Block<E, S> {
     }
 }
 
-impl<E, S> fmt::Debug for Block<E, S> {
+impl<E, S, const IN_LINE: usize, const NEAR: usize> fmt::Debug for Packed<E, S, IN_LINE, NEAR> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Block")
+        f.debug_struct("Packed")
             .field("len", &self.len())
             .finish_non_exhaustive()
     }

@@ -1,10 +1,10 @@
 use alloc::vec::Vec;
+use core::fmt;
 
 use super::{Columns, Print, Slot, Tally, grown};
 
 /// The slots of a set, a vector a column, all of one length.
-#[derive(Debug)]
-pub(crate) struct Block<E, S = ()> {
+pub(crate) struct Vectors<E, S> {
     tally: Tally,
     side: Option<S>,
     past: Vec<u16>,
@@ -15,9 +15,9 @@ pub(crate) struct Block<E, S = ()> {
     entries: Vec<E>,
 }
 
-impl<E, S> Block<E, S> {
+impl<E, S> Vectors<E, S> {
     pub(crate) const fn new() -> Self {
-        Block {
+        Vectors {
             tally: Tally::new(),
             side: None,
             past: Vec::new(),
@@ -143,5 +143,13 @@ impl<E, S> Block<E, S> {
         self.marks.swap_remove(at);
         self.orders.swap_remove(at);
         self.entries.swap_remove(at)
+    }
+}
+
+impl<E, S> fmt::Debug for Vectors<E, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vectors")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ use crate::tags::Label;
 
 /// What is known of an entry beside itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Extra {
+pub(crate) struct Extra {
     pub(super) weight: usize,
     pub(super) life: Life,
     /// What it costs to make the value anew.
@@ -17,6 +17,16 @@ pub(super) struct Extra {
 }
 
 impl Extra {
+    /// The same for one entry with this.
+    pub(super) fn idle_until(&self) -> Tick {
+        let is_bare = self.life.idle_at == Tick::MAX && self.life.label.is_none() && self.cost == 1;
+        if is_bare {
+            self.life.dies_at
+        } else {
+            Tick::ZERO
+        }
+    }
+
     /// Of an entry of which nothing is written down.
     pub(super) const PLAIN: Extra = Extra {
         weight: 1,
@@ -31,7 +41,7 @@ impl Extra {
 /// 1. `rows` begins with as many words for each of `len` entries as `kinds` has bits, in the order of the bits.
 /// 2. A deadline is a word that [`pack`] made of the time from `base` on.
 #[derive(Debug)]
-pub(super) struct Extras {
+pub(crate) struct Extras {
     base: Tick,
     /// With words to spare at the end. A vector would take a word more in each set.
     rows: Box<[u32]>,
@@ -116,6 +126,14 @@ impl Extras {
             life: self.life(at),
             cost: self.word(at, COST).unwrap_or(1),
         }
+    }
+
+    /// Until when a look-up of any of so many entries has nothing to look at or to write here.
+    pub(super) fn idle_until(&self, len: usize) -> Tick {
+        if self.kinds & (IDLE | TAGS | COST) != 0 {
+            return Tick::ZERO;
+        }
+        self.earliest(len)
     }
 
     /// Adds one for the last of so many entries.

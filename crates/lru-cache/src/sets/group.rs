@@ -7,12 +7,12 @@ use purlin_core::{Rng, Tick};
 use super::extras::{Extra, Extras};
 use crate::expiry::{Expiry, Standing};
 use crate::policy::set::{Rules, Set};
-use crate::raw::Print;
+use crate::raw::{Print, Slots};
 
 /// A set with the weights and lives of its entries beside it, which are there once one is other than plain.
 #[derive(Debug)]
-pub(super) struct Group<K, V> {
-    pub(super) set: Set<(K, V), Extras>,
+pub(super) struct Group<K, V, B> {
+    pub(super) set: Set<(K, V), Extras, B>,
 }
 
 /// How many who are to leave may stay instead, for what they cost, before one leaves.
@@ -34,9 +34,15 @@ pub(super) struct Left<K, V> {
     pub(super) extra: Extra,
 }
 
-impl<K, V> Group<K, V> {
-    pub(super) const fn new() -> Self {
-        Group { set: Set::new() }
+impl<K, V, B: Slots<(K, V), Extras>> Group<K, V, B> {
+    pub(super) fn new(home: &B::Home) -> Self {
+        Group {
+            set: Set::of(B::make(home)),
+        }
+    }
+
+    pub(super) fn block(&self) -> &B {
+        self.set.block()
     }
 
     #[inline]
@@ -138,9 +144,44 @@ impl<K, V> Group<K, V> {
     }
 
     /// When the first of the entries is over.
+    #[cfg(test)]
     pub(super) fn earliest(&self) -> Tick {
         let extras = self.set.side();
         extras.map_or(Tick::MAX, |extras| extras.earliest(self.len()))
+    }
+
+    /// The same, and has it known to those who look without the lock.
+    pub(super) fn reckon_ends(&mut self) -> Tick {
+        let len = self.len();
+        let Some(extras) = self.set.side() else {
+            return Tick::MAX;
+        };
+        let (earliest, until) = (extras.earliest(len), extras.idle_until(len));
+        self.set.block_mut().set_over_from(until.as_nanos());
+        earliest
+    }
+
+    /// Has it known to them that an entry comes with this. To be called before it is there.
+    #[inline]
+    pub(super) fn announce(&mut self, extra: Extra) {
+        if extra != Extra::PLAIN {
+            self.announce_end(extra.idle_until());
+        }
+    }
+
+    /// The same with the end that was written down, which may be a little earlier.
+    #[inline]
+    pub(super) fn announce_as_written(&mut self, at: usize, extra: Extra) {
+        if extra.life.dies_at != Tick::MAX {
+            let written = self.extra(at);
+            self.announce(written);
+        }
+    }
+
+    fn announce_end(&mut self, until: Tick) {
+        if until.as_nanos() < self.set.block().over_from() {
+            self.set.block_mut().set_over_from(until.as_nanos());
+        }
     }
 
     /// Tells the processor that an entry will come.
@@ -158,11 +199,13 @@ impl<K, V> Group<K, V> {
         rules: &Rules,
         now: Tick,
     ) -> usize {
+        self.announce(extra);
         let at = self.set.add(print, entry, rules);
         let len = self.len();
         if let Some(extras) = self.extras_for(extra, now) {
             extras.push(len, extra, now);
         }
+        self.announce_as_written(at, extra);
         at
     }
 
@@ -177,6 +220,7 @@ impl<K, V> Group<K, V> {
         rng: &mut Rng,
         now: Tick,
     ) -> (usize, Left<K, V>) {
+        self.announce(extra);
         let (at, (key, value)) = self.set.exchange(print, entry, rules, rng);
         let extra = self.swap_extra(at, extra, now);
         (at, Left { key, value, extra })
@@ -212,7 +256,7 @@ impl<K, V> Group<K, V> {
         now: Tick,
     ) -> Left<K, V> {
         let extra = self.swap_extra(at, extra, now);
-        let (key, value) = core::mem::replace(self.set.entry_mut(at), entry);
+        let (key, value) = self.set.swap_entry(at, entry);
         Left { key, value, extra }
     }
 
@@ -285,6 +329,7 @@ impl<K, V> Group<K, V> {
         let extras = (0..other.len()).rev().map(|at| other.extra(at));
         let extras: Vec<Extra> = extras.collect();
         let before = self.len();
+        self.announce_end(Tick::from_nanos(other.set.block().over_from()));
         self.set.absorb(&mut other.set);
         for (n, extra) in extras.into_iter().enumerate() {
             // Those that follow are not counted yet, though they are in the set already.
@@ -296,11 +341,13 @@ impl<K, V> Group<K, V> {
 
     #[inline]
     fn swap_extra(&mut self, at: usize, extra: Extra, now: Tick) -> Extra {
+        self.announce(extra);
         let before = self.extra(at);
         let len = self.len();
         if let Some(extras) = self.extras_for(extra, now) {
             extras.set(len, at, extra, now);
         }
+        self.announce_as_written(at, extra);
         before
     }
 

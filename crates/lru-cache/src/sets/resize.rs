@@ -2,18 +2,20 @@ use alloc::vec::Vec;
 
 use purlin_core::Tick;
 
+use super::extras::Extras;
 use super::group::Left;
 use super::{DOUBLINGS_MAX, ONE_SET, Sets, ways_of};
 use crate::engine::{Fresh, Moving, Place};
 use crate::expiry::Lifetimes;
 use crate::insertion::Evicted;
+use crate::raw::Slots;
 use crate::terms::Terms;
 
 /// Entries of a set on the average, at least, after a change of room.
 const WAYS_MIN: usize = 32;
 
 /// # Room that changes
-impl<K, V> Sets<K, V> {
+impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
     pub(crate) fn latest(&self) -> Tick {
         self.expiry.latest()
     }
@@ -127,6 +129,7 @@ impl<K, V> Sets<K, V> {
 
     /// Folds each two sets that were cut from one.
     fn halve(&mut self) {
+        B::rearrange(&self.home);
         self.doublings -= 1;
         let now = self.expiry.latest();
         let mut groups = Vec::with_capacity(self.groups.len() / 2);
@@ -136,6 +139,7 @@ impl<K, V> Sets<K, V> {
             groups.push(lower);
         }
         self.groups = groups.into_boxed_slice();
+        self.arranged();
         self.hand = 0;
         let dues: Vec<Tick> = self
             .rest

@@ -5,13 +5,14 @@ use purlin_core::Tick;
 
 #[cfg(feature = "std")]
 use super::Exchange;
-use super::extras::Extra;
+use super::extras::{Extra, Extras};
 use super::{GROUP_MAX, LOOK_AT, Sets};
 use crate::engine::{Fresh, Place};
 use crate::expiry::Life;
 use crate::insertion::{Evicted, Outcome, Refusal};
+use crate::raw::Slots;
 
-impl<K, V> Sets<K, V> {
+impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
     /// Stores an entry that weighs one and lives for ever, as [`put`](Self::put) does and in one go, where nothing is in
     /// the way; otherwise it is given back, and nothing has changed. Only the keys' `Eq` can panic, and before anything
     /// has changed.

@@ -2,7 +2,7 @@
 
 use purlin_core::Tick;
 
-use super::extras::Extra;
+use super::extras::{Extra, Extras};
 use super::group::Group;
 use super::{GROUP_MAX, Sets};
 use crate::engine::{Moving, Trace};
@@ -11,9 +11,9 @@ use crate::insertion::Evicted;
 use crate::policy::arm::Arm;
 use crate::policy::repute::Repute;
 use crate::policy::set::Rules;
-use crate::raw::Print;
+use crate::raw::{Print, Slots};
 
-impl<K, V> Sets<K, V> {
+impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
     pub(crate) fn arm(&self) -> Arm {
         self.rules.arm
     }
@@ -40,6 +40,7 @@ impl<K, V> Sets<K, V> {
             if met >= most || set - first >= most {
                 return Some((set as u64) << bits);
             }
+            group.set.catch_up(&self.rules);
             met += group.survey(&self.expiry, now, &mut each);
         }
         None
@@ -77,7 +78,7 @@ impl<K, V> Sets<K, V> {
     }
 }
 
-impl<K, V> Group<K, V> {
+impl<K, V, B: Slots<(K, V), Extras>> Group<K, V, B> {
     /// Shows each entry that is not over. Returns how many these are.
     fn survey(&mut self, expiry: &Expiry, now: Tick, mut each: impl FnMut(&K, &V, Trace)) -> usize {
         let ranks = self.set.ranks();
@@ -109,11 +110,13 @@ impl<K, V> Group<K, V> {
         rules: &Rules,
         now: Tick,
     ) -> usize {
+        self.announce(extra);
         let at = self.set.restore(print, entry, repute, rules);
         let len = self.len();
         if let Some(extras) = self.extras_for(extra, now) {
             extras.push(len, extra, now);
         }
+        self.announce_as_written(at, extra);
         at
     }
 }

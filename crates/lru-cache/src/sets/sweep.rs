@@ -2,12 +2,14 @@
 
 use purlin_core::Tick;
 
+use super::extras::Extras;
 use super::{DUES_A_UNIT, Sets, place};
 use crate::engine::SWEEP_BUDGET;
 use crate::expiry::Life;
 use crate::insertion::Evicted;
+use crate::raw::Slots;
 
-impl<K, V> Sets<K, V> {
+impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
     #[inline]
     pub(crate) fn observe(&mut self, now: Tick, gone: &mut Evicted<K, V>) {
         self.expiry.observe(now);
@@ -58,7 +60,7 @@ impl<K, V> Sets<K, V> {
                 self.evict(place(set, at), gone);
             }
         }
-        self.rest.dues[set] = self.expiry.leaves_at(self.groups[set].earliest());
+        self.rest.dues[set] = self.expiry.leaves_at(self.groups[set].reckon_ends());
         true
     }
 

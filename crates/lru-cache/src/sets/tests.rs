@@ -5,7 +5,7 @@ use super::*;
 use crate::engine::{Fresh, SWEEP_BUDGET};
 use crate::policy::Policy;
 
-impl<K, V> Sets<K, V> {
+impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
     /// Checks the three invariants.
     fn check(&mut self) {
         assert!(self.weight <= self.limit);
@@ -35,7 +35,7 @@ impl<K, V> Sets<K, V> {
 
 fn sets(limit: usize, is_weighed: bool, policy: Policy) -> Sets<u32, u32> {
     let arm = policy.first_arm().expect("the policy goes by sets");
-    Sets::new(limit, is_weighed, Lifetimes::default(), arm, 1)
+    Sets::new(limit, is_weighed, Lifetimes::default(), arm, 1, ())
 }
 
 fn spread(key: u32) -> u64 {

@@ -5,11 +5,13 @@ use alloc::vec::Vec;
 use purlin_core::Tick;
 
 use super::Sets;
+use super::extras::Extras;
 use super::group::Group;
 #[cfg(feature = "std")]
 use crate::engine::Kind;
+use crate::raw::Slots;
 
-impl<K, V> Sets<K, V> {
+impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
     /// A walk is in the order of positions, which stays when the table doubles meanwhile; so it meets each entry
     /// that stays exactly once.
     #[cfg(feature = "std")]
@@ -58,7 +60,7 @@ impl<K, V> Sets<K, V> {
         (from < end).then_some(from)
     }
 
-    pub(crate) fn iter(&self, now: Tick) -> Iter<'_, K, V> {
+    pub(crate) fn iter(&self, now: Tick) -> Iter<'_, K, V, B> {
         Iter {
             sets: self,
             now,
@@ -71,9 +73,9 @@ impl<K, V> Sets<K, V> {
 
 /// What [`Sets`] held when they were cleared.
 #[derive(Debug)]
-pub(crate) struct Cleared<K, V>(pub(super) Box<[Group<K, V>]>);
+pub(crate) struct Cleared<K, V, B>(pub(super) Box<[Group<K, V, B>]>);
 
-impl<K, V> Cleared<K, V> {
+impl<K, V, B: Slots<(K, V), Extras>> Cleared<K, V, B> {
     pub(crate) fn for_each(&self, mut each: impl FnMut(&K, &V)) {
         for group in &self.0 {
             for at in 0..group.len() {
@@ -85,15 +87,15 @@ impl<K, V> Cleared<K, V> {
 }
 
 /// The entries of [`Sets`] that are not over, set by set.
-pub(crate) struct Iter<'a, K, V> {
-    sets: &'a Sets<K, V>,
+pub(crate) struct Iter<'a, K, V, B: Slots<(K, V), Extras>> {
+    sets: &'a Sets<K, V, B>,
     now: Tick,
     set: usize,
     at: usize,
     left: usize,
 }
 
-impl<'a, K, V> Iterator for Iter<'a, K, V> {
+impl<'a, K, V, B: Slots<(K, V), Extras>> Iterator for Iter<'a, K, V, B> {
     type Item = (&'a K, &'a V);
 
     fn next(&mut self) -> Option<(&'a K, &'a V)> {
