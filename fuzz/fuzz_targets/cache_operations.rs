@@ -4,6 +4,8 @@
 //! that was right. What is there, what its time is, and what each call answers it knows by itself.
 #![no_main]
 
+#[path = "cache_operations/counts.rs"]
+mod counts;
 #[path = "cache_operations/model.rs"]
 mod model;
 
@@ -17,6 +19,7 @@ use libfuzzer_sys::fuzz_target;
 use purlin_core::{Clock, MapHasher, Tick, WallTime};
 use purlin_lru_cache::{Builder, Cache, Cause, Policy, unsync};
 
+use counts::Counts;
 use model::Model;
 
 /// A key among few, so that they meet again.
@@ -92,11 +95,22 @@ enum Op {
     Sweep(u8),
     PopOldest,
     Walk,
+    InsertPinned(Key, Weight),
+    Pin(Key),
+    Unpin(Key),
+    SetCapacity(Capacity),
+    /// In a cache of counts beside the other.
+    Count(Key, u32, bool),
     /// From here on, of the shared cache alone; the other does nothing.
     RemoveIf(Key, bool),
     Load(Key, Weight),
     LoadFails(Key),
     LoadFor(Key, Weight, Lasts),
+    /// Of a future that is polled, left alone while something happens to its key, and polled again.
+    LoadAsync(Key, Weight, Meanwhile),
+    GetMany([Key; 3]),
+    /// Those that are absent are loaded, but for some.
+    LoadMany([Key; 3], Key, Weight),
     Refresh(Key, Lasts, Lasts, Option<Weight>),
     Compute(Key, Decide, Weight),
     Update(Key, Weight),
@@ -110,6 +124,15 @@ enum Decide {
     Put,
     PutFor(Lasts),
     Change,
+    Remove,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Meanwhile {
+    Nothing,
+    /// The future is dropped.
+    Drop,
+    Insert(Weight),
     Remove,
 }
 
@@ -191,6 +214,7 @@ fuzz_target!(|input: (Setup, Vec<Op>)| {
     let clock = Hand::default();
     let told = Told::default();
     let mut subject = build(&setup, &clock, &told);
+    let mut counts = Counts::new(&setup, &clock);
     let mut model = Model {
         capacity: setup.capacity.get(),
         setup,
@@ -201,6 +225,7 @@ fuzz_target!(|input: (Setup, Vec<Op>)| {
     for (id, op) in (0..).zip(ops) {
         match op {
             Op::Pass(steps) => model.now += u64::from(steps % 64) * STEP,
+            Op::Count(key, by, is_up) => counts.step(model.now, key, by, is_up),
             op => {
                 model.step(&mut subject, op, id);
                 // Any call may come upon some who are over.

@@ -1,11 +1,14 @@
 //! What must be in the cache, and what each call must answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use purlin_lru_cache::{Cause, Decision, Due, Inserted, Outcome};
+use purlin_lru_cache::{Cause, Decision, Due, Inserted, Outcome, Terms};
 
-use super::{Decide, Key, Lasts, Op, Setup, Shared, Subject, Told, Value};
+use super::{Decide, Key, Lasts, Meanwhile, Op, Setup, Shared, Subject, Told, Value};
 
 /// One entry, as it must be.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +16,7 @@ pub(crate) struct Entry {
     value: Value,
     dies_at: u64,
     idle_at: u64,
+    is_pinned: bool,
 }
 
 impl Entry {
@@ -110,7 +114,12 @@ impl Model {
                 let popped = cache.pop_oldest();
                 match popped {
                     Some((key, value)) => assert_eq!(self.living(key), Some(value)),
-                    None => assert!(self.entries.keys().all(|&key| self.living(key).is_none())),
+                    None => {
+                        let is_not_for_it = |(&key, entry): (&Key, &Entry)| {
+                            self.living(key).is_none() || entry.is_pinned
+                        };
+                        assert!(self.entries.iter().all(is_not_for_it));
+                    }
                 }
                 self.hear(Some(Cause::Removed));
             }
@@ -123,6 +132,51 @@ impl Model {
                 let keys = self.entries.keys();
                 let expected = keys.filter_map(|&key| Some((key, self.living(key)?)));
                 assert_eq!(walked, expected.collect::<Vec<_>>());
+            }
+            (Op::InsertPinned(key, weight), subject) => {
+                let value = Value {
+                    id,
+                    weight: weight.get(),
+                };
+                let pinned = Terms::new().pinned();
+                let inserted = match subject {
+                    Subject::Shared(cache) => cache.insert_on(key, value, pinned),
+                    Subject::Single(cache) => cache.insert_on(key, value, pinned),
+                };
+                self.inserted_so(key, value, None, true, inserted);
+            }
+            (Op::Pin(key), subject) => {
+                let is_there = self.living(key).is_some();
+                let pinned = match subject {
+                    Subject::Shared(cache) => cache.pin(&key),
+                    Subject::Single(cache) => cache.pin(&key),
+                };
+                assert_eq!(pinned, is_there);
+                self.hear(None);
+                if let Some(entry) = self.entries.get_mut(&key) {
+                    entry.is_pinned |= is_there;
+                }
+            }
+            (Op::Unpin(key), subject) => {
+                let was_pinned = self.living(key).is_some() && self.entries[&key].is_pinned;
+                let unpinned = match subject {
+                    Subject::Shared(cache) => cache.unpin(&key),
+                    Subject::Single(cache) => cache.unpin(&key),
+                };
+                assert_eq!(unpinned, was_pinned);
+                self.hear(None);
+                if let Some(entry) = self.entries.get_mut(&key) {
+                    entry.is_pinned &= !was_pinned;
+                }
+            }
+            (Op::SetCapacity(capacity), subject) => {
+                let capacity = capacity.get();
+                self.capacity = match subject {
+                    Subject::Shared(cache) => cache.set_capacity(capacity),
+                    Subject::Single(cache) => cache.set_capacity(capacity),
+                };
+                self.hear(Some(Cause::Capacity));
+                assert_eq!(self.capacity, capacity.max(self.pinned()));
             }
             (op, Subject::Shared(cache)) => self.step_of_shared(cache, op, id),
             (_, Subject::Single(_)) => {}
@@ -160,6 +214,26 @@ impl Model {
                 let got = cache.try_get_or_load_for(&key, |_| Ok::<_, u8>((value, lasts.get())));
                 assert_eq!(got, Ok(had.unwrap_or(value)));
                 self.loaded(key, value, Some(lasts.get()), had.is_some());
+            }
+            Op::LoadAsync(key, weight, meanwhile) => {
+                let value = Value {
+                    id,
+                    weight: weight.get(),
+                };
+                self.load_async(cache, key, value, meanwhile);
+            }
+            Op::GetMany(keys) => {
+                let expected: Vec<_> = keys.iter().map(|&key| self.living(key)).collect();
+                assert_eq!(cache.get_many(&keys), expected);
+                self.hear(None);
+                keys.into_iter().for_each(|key| self.used(key));
+            }
+            Op::LoadMany(keys, left_out, weight) => {
+                let value = Value {
+                    id,
+                    weight: weight.get(),
+                };
+                self.load_many(cache, keys, left_out, value);
             }
             Op::Refresh(key, ahead, stale, weight) => {
                 let entry = self.entries.get(&key).copied();
@@ -230,6 +304,105 @@ impl Model {
         }
     }
 
+    fn load_async(&mut self, cache: &Shared, key: Key, value: Value, meanwhile: Meanwhile) {
+        let had = self.living(key);
+        let mut is_done = false;
+        let load = |_: &Key| {
+            poll_fn(move |_| {
+                if std::mem::replace(&mut is_done, true) {
+                    Poll::Ready(value)
+                } else {
+                    Poll::Pending
+                }
+            })
+        };
+        let mut loading = Box::pin(cache.get_or_load_async(&key, load));
+        if let Poll::Ready(got) = poll(loading.as_mut()) {
+            assert_eq!(Some(got), had);
+            return self.loaded_nothing(key, true);
+        }
+        assert_eq!(had, None);
+        self.hear(None);
+        let is_overtaken = match meanwhile {
+            Meanwhile::Nothing => false,
+            Meanwhile::Drop => {
+                drop(loading);
+                return self.hear(None);
+            }
+            Meanwhile::Insert(weight) => {
+                let other = Value {
+                    id: !value.id,
+                    weight: weight.get(),
+                };
+                let inserted = cache.insert(key, other);
+                self.inserted(key, other, None, inserted);
+                true
+            }
+            Meanwhile::Remove => {
+                assert_eq!(cache.remove(&key), None);
+                self.hear(Some(Cause::Removed));
+                true
+            }
+        };
+        assert_eq!(poll(loading.as_mut()), Poll::Ready(value));
+        if is_overtaken {
+            // For who asked, and not stored.
+            self.hear(None);
+        } else {
+            self.loaded(key, value, None, false);
+        }
+    }
+
+    fn load_many(&mut self, cache: &Shared, keys: [Key; 3], left_out: Key, value: Value) {
+        let had = keys.map(|key| self.living(key));
+        let absent: BTreeSet<Key> = (0..3)
+            .filter(|&n| had[n].is_none())
+            .map(|n| keys[n])
+            .collect();
+        let mut answered = Vec::new();
+        let got = cache.get_or_load_many(&keys, |asked| {
+            let asked: Vec<Key> = asked.iter().map(|&&key| key).collect();
+            assert_eq!(asked.iter().copied().collect::<BTreeSet<Key>>(), absent);
+            assert_eq!(asked.len(), absent.len(), "each once");
+            answered = asked.into_iter().filter(|&key| key != left_out).collect();
+            answered.iter().map(|&key| (key, value)).collect::<Vec<_>>()
+        });
+        let answer = |n: usize| had[n].or((keys[n] != left_out).then_some(value));
+        assert_eq!(got, (0..3).map(answer).collect::<Vec<_>>());
+        for n in 0..3 {
+            if had[n].is_some() {
+                self.used(keys[n]);
+            }
+        }
+        let told = std::mem::take(&mut *self.told.lock().unwrap());
+        let mut stored = BTreeMap::new();
+        for key in answered {
+            // One that stays pinned leaves less room for the next.
+            let entry = Entry {
+                is_pinned: self.stays_pinned(key),
+                ..self.entry(value, None)
+            };
+            if self.accepts(key, &entry, &stored, &told) {
+                stored.insert(key, entry);
+            }
+        }
+        for (key, its, cause) in told {
+            // One that was loaded may have made room for the next.
+            if its == value {
+                assert_eq!(cause, Cause::Capacity);
+                assert!(!stored.remove(&key).expect("who leaves was there").is_pinned);
+            } else {
+                let entry = self.entries.remove(&key).expect("who leaves was there");
+                match cause {
+                    Cause::Expired => assert!(entry.ends_at() <= self.now),
+                    Cause::Capacity => assert!(!entry.is_pinned),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        self.entries.append(&mut stored);
+    }
+
     /// The value of a key that is there and not over.
     fn living(&self, key: Key) -> Option<Value> {
         let entry = self.entries.get(&key)?;
@@ -296,8 +469,19 @@ impl Model {
         lasts: Option<Duration>,
         inserted: Inserted<Key, Value>,
     ) {
+        self.inserted_so(key, value, lasts, false, inserted);
+    }
+
+    fn inserted_so(
+        &mut self,
+        key: Key,
+        value: Value,
+        lasts: Option<Duration>,
+        is_pinned: bool,
+        inserted: Inserted<Key, Value>,
+    ) {
         let previous = self.living(key).map(|value| (key, value));
-        let is_stored = self.store(key, value, lasts);
+        let is_stored = self.store_so(key, value, lasts, is_pinned);
         match inserted.outcome {
             Outcome::New => assert!(is_stored && previous.is_none()),
             Outcome::Replaced { key, value } => {
@@ -318,13 +502,23 @@ impl Model {
 
     /// What a write of a value must have done. Returns whether it was stored.
     fn store(&mut self, key: Key, value: Value, lasts: Option<Duration>) -> bool {
-        let weight = self.weigh(value);
+        self.store_so(key, value, lasts, false)
+    }
+
+    fn store_so(
+        &mut self,
+        key: Key,
+        value: Value,
+        lasts: Option<Duration>,
+        is_pinned: bool,
+    ) -> bool {
+        let is_pinned = is_pinned || self.stays_pinned(key);
         let entry = Entry {
-            value,
-            dies_at: self.ends(lasts.or(self.setup.time_to_live.map(Lasts::get))),
-            idle_at: self.ends(self.setup.time_to_idle.map(Lasts::get)),
+            is_pinned,
+            ..self.entry(value, lasts)
         };
-        let is_stored = self.capacity > 0 && weight <= self.capacity && entry.ends_at() > self.now;
+        let told = self.told.lock().unwrap().clone();
+        let is_stored = self.accepts(key, &entry, &BTreeMap::new(), &told);
         self.hear(Some(if is_stored {
             Cause::Replaced
         } else {
@@ -341,6 +535,60 @@ impl Model {
         is_stored
     }
 
+    /// A value as it is stored now.
+    fn entry(&self, value: Value, lasts: Option<Duration>) -> Entry {
+        Entry {
+            value,
+            dies_at: self.ends(lasts.or(self.setup.time_to_live.map(Lasts::get))),
+            idle_at: self.ends(self.setup.time_to_idle.map(Lasts::get)),
+            is_pinned: false,
+        }
+    }
+
+    /// Whether a value that is stored under a key is pinned because the one before it is.
+    fn stays_pinned(&self, key: Key) -> bool {
+        let stale = match self.setup.is_shared {
+            true => {
+                self.ends(
+                    self.setup
+                        .keep_stale
+                        .map(Lasts::get)
+                        .or(Some(Duration::ZERO)),
+                ) - self.now
+            }
+            false => 0,
+        };
+        let is_kept = |entry: &&Entry| entry.ends_at().saturating_add(stale) > self.now;
+        let before = self.entries.get(&key).filter(is_kept);
+        before.is_some_and(|entry| entry.is_pinned)
+    }
+
+    /// Whether there is room for an entry, and time, where these were stored and have left in the call.
+    fn accepts(
+        &self,
+        key: Key,
+        entry: &Entry,
+        stored: &BTreeMap<Key, Entry>,
+        told: &[(Key, Value, Cause)],
+    ) -> bool {
+        let has_left = |other: Key| told.iter().any(|&(left, ..)| left == other);
+        let before = self.entries.iter();
+        let before = before.filter(|&(&other, _)| !has_left(other) && !stored.contains_key(&other));
+        let others = before
+            .chain(stored)
+            .filter(|&(&other, its)| its.is_pinned && other != key);
+        let held: usize = others.map(|(_, its)| self.weigh(its.value)).sum();
+        let room = self.capacity - held;
+        let some = if entry.is_pinned { self.capacity } else { room };
+        some > 0 && self.weigh(entry.value) <= room && entry.ends_at() > self.now
+    }
+
+    /// The weight of the pinned.
+    fn pinned(&self) -> usize {
+        let pinned = self.entries.values().filter(|entry| entry.is_pinned);
+        pinned.map(|entry| self.weigh(entry.value)).sum()
+    }
+
     /// Takes those out who have left. Beside the cause of the call, who leaves is over, or had to make room.
     pub(crate) fn hear(&mut self, cause: Option<Cause>) {
         let told = std::mem::take(&mut *self.told.lock().unwrap());
@@ -349,20 +597,29 @@ impl Model {
             assert_eq!(entry.value, value);
             match its {
                 Cause::Expired => assert!(entry.ends_at() <= self.now),
-                Cause::Capacity => assert_eq!(cause, Some(Cause::Replaced), "only for another"),
+                Cause::Capacity => {
+                    let has_reason = matches!(cause, Some(Cause::Replaced | Cause::Capacity));
+                    assert!(has_reason, "only for another, or for want of room");
+                    assert!(!entry.is_pinned);
+                }
                 its => assert_eq!(Some(its), cause),
             }
         }
     }
 
     pub(crate) fn check(&self, subject: &Subject) {
-        let (len, weight) = match subject {
-            Subject::Shared(cache) => (cache.len(), cache.weight()),
-            Subject::Single(cache) => (cache.len(), cache.weight()),
+        let (len, weight, pinned) = match subject {
+            Subject::Shared(cache) => (cache.len(), cache.weight(), cache.pinned()),
+            Subject::Single(cache) => (cache.len(), cache.weight(), cache.pinned()),
         };
+        assert_eq!(pinned, self.pinned());
         let weights = self.entries.values().map(|entry| self.weigh(entry.value));
         assert_eq!(len, self.entries.len());
         assert_eq!(weight, weights.sum::<usize>());
         assert!(weight <= self.capacity);
     }
+}
+
+fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
 }

@@ -55,7 +55,8 @@ impl Work {
 }
 
 const THREADS: usize = 2;
-/// Sessions of one task, used in turn.
+/// Sessions of one task for each kind of work, used in turn. No kind meets those of another, as a session is used in one way:
+/// a store may keep one whose deadline is always moved otherwise.
 const SESSIONS: usize = 64;
 
 /// A thread, with what it is told to do and how long that took.
@@ -128,8 +129,8 @@ async fn serve<C: Contender>(
     let contender = Rc::new(C::connect(shared).await);
     let mut sessions = Vec::new();
     for _ in 0..tasks {
-        let mut of_task = Vec::with_capacity(SESSIONS);
-        for _ in 0..SESSIONS {
+        let mut of_task = Vec::with_capacity(SESSIONS * Work::ALL.len());
+        for _ in 0..SESSIONS * Work::ALL.len() {
             of_task.push(contender.create().await);
         }
         sessions.push(of_task);
@@ -166,7 +167,7 @@ async fn request_loop<C: Contender>(
     mut sessions: Vec<C::Session>,
 ) -> Vec<C::Session> {
     for op in 0..ops {
-        let idx = op % SESSIONS;
+        let idx = work as usize * SESSIONS + op % SESSIONS;
         match work {
             Work::Create => sessions[idx] = contender.create().await,
             Work::Load => contender.load(&sessions[idx]).await,
