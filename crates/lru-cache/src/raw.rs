@@ -5,7 +5,6 @@
 //! knows of the whole set and the first 40 tags are one line of memory, in the table of the sets itself, and the other
 //! columns one allocation; so a look-up reads that line and the entry's. Built with `--cfg purlin_safe` the columns are
 //! vectors and the lock is a mutex, with the same methods and no unsafe code; every test can be run on either.
-
 //!
 //! A block whose entries are plain may stand [`open`], to be read without the lock; where there is no unsafe code none does.
 
@@ -257,6 +256,8 @@ mod tests {
         beside_a_vector(Block::new(), |n| [n as u8; 3], steps);
     }
 
+    #[cfg(all(feature = "std", target_pointer_width = "64"))]
+    #[cfg(not(any(purlin_safe, purlin_shuttle, purlin_loom)))]
     #[test]
     fn one_that_is_open_does_too() {
         let most = if cfg!(miri) { 60 } else { 80 };

@@ -1,12 +1,17 @@
 //! Entries that are out of date together: each tag has the moment at which it was last invalidated, and each tagged entry the
 //! moment from which its value is.
 
+#[cfg(any(test, all(not(feature = "std"), not(target_has_atomic = "64"))))]
+mod halves;
+
 use core::hash::{Hash, Hasher};
 
 #[cfg(not(feature = "std"))]
 use alloc::sync::Arc;
+#[cfg(all(not(feature = "std"), target_has_atomic = "64"))]
+use core::sync::atomic::AtomicU64;
 #[cfg(not(feature = "std"))]
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 #[cfg(feature = "std")]
 use purlin_core::sync::Arc;
 #[cfg(feature = "std")]
@@ -16,6 +21,9 @@ use std::sync::OnceLock;
 
 use alloc::boxed::Box;
 use core::fmt;
+
+#[cfg(all(not(feature = "std"), not(target_has_atomic = "64")))]
+use self::halves::AtomicU64;
 
 /// A moment in the order of a cache's invalidations by tag. See [`Terms::as_of`](crate::Terms::as_of).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
