@@ -105,7 +105,8 @@ impl Columns<'_> {
 
     /// Chooses the entry that is worth least, beside `kept` if that is one, and remembers it as one who left. Its slot is
     /// for one that is expected in `coming`, or to be freed. There must be an entry to choose.
-    #[inline]
+    // Without the word, the compiler calls it, now that there are two kinds of block.
+    #[inline(always)]
     pub(super) fn victim(
         &mut self,
         coming: Option<Segment>,
