@@ -1,11 +1,14 @@
 mod at_once;
 mod batch;
 pub(crate) mod failure;
+mod flight;
 mod glance;
+mod heads;
 mod hot;
 mod owned;
 mod rotation;
 mod scripts;
+mod swap;
 mod users;
 
 use std::fmt;
@@ -26,13 +29,16 @@ use self::at_once::at_once;
 use self::batch::Batches;
 use self::failure::{TimedOut, store_error};
 use self::glance::ServerTime;
+use self::heads::Heads;
 use self::hot::Glance;
 use self::scripts::{Reply, Scripts, decimal, millis};
+use self::swap::Swaps;
 
 /// Sessions on a Redis or Valkey server, shared by any number of processes.
 ///
-/// A call on a session that is nobody's is one round trip, but for a [`rotate`](SessionStore::rotate), which is four; the
-/// first call after one that was interrupted is three. A call under a key that was rotated away takes one more for each
+/// A call on a session that is nobody's is one round trip, but for a [`rotate`](SessionStore::rotate), which is four, and
+/// a [`commit`](SessionStore::commit) that somebody was faster than, which may be two; the first call after one that was
+/// interrupted is three. A call under a key that was rotated away takes one more for each
 /// rotation since. One that makes a session somebody's, moves or ends it takes one more for their list, and so does the
 /// load that writes the idle deadline of such a session; at a cap it takes two more and one for each that gives way.
 ///
@@ -44,8 +50,14 @@ use self::scripts::{Reply, Scripts, decimal, millis};
 /// # Names in the server
 ///
 /// A session is one string under the prefix and the 33 raw bytes of its [`SessionKey`]. The list of a user is one sorted
-/// set under the prefix, `user:`, and the 32 raw bytes of their [`UserKey`]. No script touches two keys, so in a cluster
-/// they may be anywhere.
+/// set under the prefix, `user:`, and the 32 raw bytes of their [`UserKey`]. No script that has to run touches two keys, so
+/// in a cluster they may be anywhere.
+///
+/// Commits made at the same moment over a connection that the store made itself go together: for less than a round trip
+/// there is a string for each under the prefix, `new:`, and 20 bytes, which then takes its session's place. A connection
+/// that breaks just then leaves up to eight of them, which end when their sessions would have. To know what a row must look
+/// like the store remembers the heads of the last 4096 that it has read or written, 88 bytes each. Where a server forbids
+/// any of it (`RENAME`, or keys that may live on several servers), each commit goes by itself.
 ///
 /// # Cancel safety
 ///
@@ -61,7 +73,9 @@ pub struct RedisSessionStore<C = ConnectionManager> {
 struct Shared {
     /// None if a message of many commands may not be sent over the connection, or nobody knows.
     batches: Option<Batches>,
-    scripts: Scripts,
+    /// For commits of such a message.
+    heads: Option<Heads>,
+    scripts: Arc<Scripts>,
     server_time: ServerTime,
     /// Whether it was found to be one from before Redis 7.
     is_old_server: AtomicBool,
@@ -137,7 +151,7 @@ impl RedisSessionStoreBuilder {
         let connection =
             ConnectionManager::new_lazy_with_config(client, config).map_err(ConnectError)?;
         // One server, so its keys are in one place.
-        Ok(self.over(connection, Some(Batches::default())))
+        Ok(self.over(connection, true))
     }
 
     #[cfg(feature = "near")]
@@ -153,15 +167,18 @@ impl RedisSessionStoreBuilder {
     /// The store over a connection of one's own: a `MultiplexedConnection`, or that of a cluster. Clones of it are made
     /// for each call.
     pub fn build<C>(self, connection: C) -> RedisSessionStore<C> {
-        self.over(connection, None)
+        self.over(connection, false)
     }
 
-    fn over<C>(self, connection: C, batches: Option<Batches>) -> RedisSessionStore<C> {
+    fn over<C>(self, connection: C, shares_messages: bool) -> RedisSessionStore<C> {
+        let scripts = Arc::new(Scripts::new());
+        let swaps = || Swaps::new(Arc::clone(&scripts), &self.prefix);
         RedisSessionStore {
             connection,
             shared: Arc::new(Shared {
-                batches,
-                scripts: Scripts::new(),
+                batches: shares_messages.then(|| Batches::new(swaps())),
+                heads: shares_messages.then(Heads::new),
+                scripts,
                 server_time: ServerTime::new(),
                 is_old_server: AtomicBool::new(false),
                 settings: self,
@@ -204,6 +221,10 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
 
     fn batches(&self) -> Option<&Batches> {
         self.shared.batches.as_ref()
+    }
+
+    fn heads(&self) -> Option<&Heads> {
+        self.shared.heads.as_ref()
     }
 
     fn is_old_server(&self) -> &AtomicBool {
@@ -308,6 +329,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
             | Reply::Deleted
             | Reply::Prepared(_)
             | Reply::Done { .. }
+            | Reply::Committed(_)
             | Reply::Stale => Ok(None),
         }
     }
@@ -409,6 +431,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSe
                 now.inspect(|now| self.server_time().learn(asked, *now));
                 Ok(CommitOutcome::Committed(expected.next()))
             }
+            Reply::Committed(_) => Ok(CommitOutcome::Committed(expected.next())),
             Reply::Live { entry, .. } => Ok(CommitOutcome::Conflict(entry)),
             Reply::Rotated { by, .. } => {
                 let live = self.follow(key, by).await?;

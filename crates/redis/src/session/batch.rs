@@ -16,21 +16,30 @@ use std::time::Duration;
 
 use purlin_session_store::{ErrorKind, StoreError};
 use redis::aio::ConnectionLike;
-use redis::{Cmd, Pipeline, RedisError, Value};
+use redis::{Cmd, RedisError, Value};
 use tokio::runtime;
 
 use super::failure::{TimedOut, store_error};
+use super::flight::fly;
+use super::swap::{Swap, Swaps};
 
-/// What one call asks: one command, or two in a row.
+/// What one call asks.
 #[derive(Debug)]
-pub(super) struct Ask(pub(super) Cmd, pub(super) Option<Cmd>);
+pub(super) enum Ask {
+    One(Cmd),
+    /// Two commands in a row.
+    Two(Cmd, Cmd),
+    /// A commit, which goes together with others.
+    Swap(Swap),
+}
 
-/// What the server says to an [`Ask`], errors among it as values; nil for a command that there was not.
+/// What the server says to an [`Ask`], errors among it as values; nil for a command that there was not. To a commit: what
+/// its script answers if it went by itself; otherwise 1, or nil if it was not done for whatever reason.
 pub(super) type Answer = (Value, Value);
 
 /// The message that is being gathered, if any.
-#[derive(Default)]
 pub(super) struct Batches {
+    swaps: Arc<Swaps>,
     gathering: Mutex<Option<Gathering>>,
 }
 
@@ -70,7 +79,7 @@ type Flight = Pin<Box<dyn Future<Output = Result<Vec<Option<Answer>>, Failed>> +
 
 /// Why a whole message was not answered.
 #[derive(Clone, Debug)]
-enum Failed {
+pub(super) enum Failed {
     Client(RedisError),
     TimedOut(Duration),
     /// The client panicked.
@@ -105,6 +114,17 @@ enum Part {
 }
 
 impl Batches {
+    pub(super) fn new(swaps: Swaps) -> Self {
+        Batches {
+            swaps: Arc::new(swaps),
+            gathering: Mutex::default(),
+        }
+    }
+
+    pub(super) fn swaps(&self) -> &Swaps {
+        &self.swaps
+    }
+
     /// Asks the server, on a connection that a message of many commands may be sent over.
     pub(super) fn ask<'a, C>(
         &'a self,
@@ -189,7 +209,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Call<'_, C> {
 
     fn send(&self, open: Gathering) {
         let Gathering { asks, message, .. } = open;
-        let flight = Box::pin(fly(self.connection.clone(), self.limit, asks));
+        let swaps = Arc::clone(&self.batches.swaps);
+        let flight = Box::pin(fly(self.connection.clone(), self.limit, swaps, asks));
         *locked(&message.state) = State::UnderWay(flight);
         message.advance();
     }
@@ -246,44 +267,6 @@ impl<C> Drop for Call<'_, C> {
         drop(gathering);
         message.bell.ring();
     }
-}
-
-/// Sends the asks, and sorts the answers.
-async fn fly<C: ConnectionLike>(
-    mut connection: C,
-    limit: Duration,
-    asks: Vec<Option<Ask>>,
-) -> Result<Vec<Option<Answer>>, Failed> {
-    let mut pipeline = Pipeline::with_capacity(asks.len() * 2);
-    let mut n_commands = 0;
-    // Of each ask, how many commands it has.
-    let mut parts = Vec::with_capacity(asks.len());
-    for ask in asks {
-        let Some(Ask(first, second)) = ask else {
-            parts.push(0);
-            continue;
-        };
-        let n = 1 + usize::from(second.is_some());
-        pipeline.add_command(first);
-        if let Some(second) = second {
-            pipeline.add_command(second);
-        }
-        parts.push(n);
-        n_commands += n;
-    }
-    let answers = connection.req_packed_commands(&pipeline, 0, n_commands);
-    let answers = match tokio::time::timeout(limit, answers).await {
-        Ok(answers) => answers.map_err(Failed::Client)?,
-        Err(_) => return Err(Failed::TimedOut(limit)),
-    };
-    let mut answers = answers.into_iter();
-    let mut next = || answers.next().unwrap_or(Value::Nil);
-    let answer = |n: usize| match n {
-        0 => None,
-        1 => Some((next(), Value::Nil)),
-        _ => Some((next(), next())),
-    };
-    Ok(parts.into_iter().map(answer).collect())
 }
 
 impl Message {

@@ -18,15 +18,14 @@ do
       -- Text of one length and digits alone compares as the numbers do.
       if till < before then till = before end
       if till > absolute then till = absolute end
-      local row = state .. ARGV[2] .. till .. rest .. ARGV[4]
+      local now = state .. ARGV[2] .. till .. rest
       if late then
-        call('SET', KEYS[1], row, 'KEEPTTL')
+        call('SET', KEYS[1], now .. ARGV[4], 'KEEPTTL')
         call('PEXPIREAT', KEYS[1], till, 'GT')
-      else
-        call('SET', KEYS[1], row, 'PXAT', till)
+        return 1
       end
-      return 1
+      call('SET', KEYS[1], now .. ARGV[4], 'PXAT', till)
+      return now
     end
   end
 end
-

@@ -128,9 +128,8 @@ pub(super) fn may_do(slide: Slide) -> bool {
     }
 }
 
-/// The session of a row, if it lives and nothing is to be written. None is for the script to say.
-pub(super) fn read(row: Vec<u8>, now: Now, slide: Slide) -> Option<Entry> {
-    let head = Head::of(&row)?;
+/// The session of a row with this head, if it lives and nothing is to be written. None is for the script to say.
+pub(super) fn read(head: Head, row: Vec<u8>, now: Now, slide: Slide) -> Option<Entry> {
     if head.late || head.till <= now.at_least {
         return None;
     }
@@ -156,19 +155,22 @@ pub(super) fn read_moved(row: Vec<u8>, now: Now, end: u64) -> Option<(Entry, Opt
 }
 
 /// What stands before the payload of a row that lives.
-#[derive(Clone, Copy)]
-struct Head {
-    version: Version,
-    till: u64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) version: Version,
+    pub(super) till: u64,
     absolute: u64,
     owner: Option<Owned>,
     /// Whether the key's end may be later than `till`, and is meant.
-    late: bool,
+    pub(super) late: bool,
     len: usize,
 }
 
 impl Head {
-    fn of(row: &[u8]) -> Option<Head> {
+    /// The most bytes that it has.
+    pub(super) const MOST: usize = HEAD + Owned::LEN;
+
+    pub(super) fn of(row: &[u8]) -> Option<Head> {
         let version = row.get(1..9)?.try_into().map(u64::from_be_bytes).ok()?;
         let (till, absolute) = (time(row.get(9..22)?)?, time(row.get(22..HEAD)?)?);
         let state = *row.first()?;
@@ -188,6 +190,28 @@ impl Head {
             late: state & LATE != 0,
             len,
         })
+    }
+
+    /// As rows begin.
+    pub(super) fn write(&self, row: &mut Vec<u8>) {
+        let state = if self.owner.is_some() { OWNED } else { LIVE };
+        row.push(state + if self.late { LATE } else { 0 });
+        row.extend_from_slice(&self.version.0.to_be_bytes());
+        row.extend_from_slice(digits(self.till).as_bytes());
+        row.extend_from_slice(digits(self.absolute).as_bytes());
+        if let Some(owned) = self.owner {
+            row.extend_from_slice(&owned.bytes());
+        }
+    }
+
+    /// After a commit that asks for this idle deadline: never earlier than the one that was there, and never past the
+    /// absolute one.
+    pub(super) fn committed(self, till: u64) -> Head {
+        Head {
+            version: self.version.next(),
+            till: till.max(self.till).min(self.absolute),
+            ..self
+        }
     }
 
     /// The session of the row that this is the head of, with this idle deadline.
@@ -248,6 +272,10 @@ mod tests {
         row.extend_from_slice(digits(absolute).as_bytes());
         row.extend_from_slice(rest);
         row
+    }
+
+    fn read(row: Vec<u8>, now: Now, slide: Slide) -> Option<Entry> {
+        super::read(Head::of(&row)?, row, now, slide)
     }
 
     #[test]
@@ -334,6 +362,23 @@ mod tests {
         assert_eq!(moved(LIVE + LATE, now), None, "ended");
         let (entry, owned) = moved(OWNED + LATE, NEVER).unwrap();
         assert_eq!((entry.payload.len(), owned.is_some()), (1, true));
+    }
+
+    #[test]
+    fn a_head_is_written_as_it_was_read_and_a_commit_moves_it_on() {
+        let now = 1_000_000;
+        for (state, rest) in [(LIVE, 0), (OWNED, 40), (LIVE + LATE, 0), (OWNED + LATE, 40)] {
+            let row = row(state, now, now + 9, &vec![0; rest]);
+            let head = Head::of(&row).unwrap();
+            let mut written = Vec::new();
+            head.write(&mut written);
+            assert_eq!(written, row, "{state}");
+            for (asked, till) in [(now - 1, now), (now + 5, now + 5), (now + 10, now + 9)] {
+                let after = head.committed(asked);
+                assert_eq!((after.version, after.till), (Version(8), till));
+                assert_eq!((after.absolute, after.owner), (head.absolute, head.owner));
+            }
+        }
     }
 
     #[test]

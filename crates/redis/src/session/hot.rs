@@ -13,8 +13,9 @@ use redis::{Cmd, Pipeline, RedisError, Script, ServerErrorKind, Value};
 use super::RedisSessionStore;
 use super::batch::{Answer, Ask};
 use super::failure::store_error;
-use super::glance::{self, Now, digits};
-use super::scripts::{Reply, decimal, millis};
+use super::glance::{self, Head, Now, digits};
+use super::scripts::{NEVER, Reply, decimal, millis};
+use super::swap::Swap;
 
 /// What could be told without the script that can tell everything.
 pub(super) enum Glance {
@@ -49,11 +50,15 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
         now: Now,
     ) -> Result<Glance, StoreError> {
         let get = get(&self.name_of(key));
-        let (row, _) = self.ask(Ask(get, None)).await?;
+        let (row, _) = self.ask(Ask::One(get)).await?;
         let Some(row) = row_of(row)? else {
             return Ok(Glance::Answer(None));
         };
-        Ok(match glance::read(row, now, slide) {
+        let Some(head) = Head::of(&row) else {
+            return Ok(Glance::AskTheScript);
+        };
+        self.remember(key, Some(head));
+        Ok(match glance::read(head, row, now, slide) {
             Some(entry) => Glance::Answer(Some(entry)),
             None => Glance::AskTheScript,
         })
@@ -80,7 +85,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
         now: Now,
     ) -> Result<Glance, StoreError> {
         let (name, end) = (self.name_of(key), now.deadline(idle));
-        let both = Ask(move_end(&name, end), Some(get(&name)));
+        let both = Ask::Two(move_end(&name, end), get(&name));
         let (moved, row) = self.ask(both).await?;
         let moved = match checked(moved) {
             Ok(moved) => moved == Value::Int(1),
@@ -128,17 +133,83 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
             ];
             return self.run_settled(&self.scripts().commit, key, &args).await;
         };
-        let till = digits(now.deadline(lifetime.idle));
-        let latest = digits(now.at_most);
+        let till = now.deadline(lifetime.idle);
+        let [till_digits, latest] = [till, now.at_most].map(digits);
+        if let Some(reply) = self
+            .swapped(key, expected, till, &record.payload, &latest)
+            .await?
+        {
+            return Ok(reply);
+        }
         let args = [
             &expected.0.to_be_bytes()[..],
             &expected.next().0.to_be_bytes(),
-            till.as_bytes(),
+            till_digits.as_bytes(),
             &record.payload,
             latest.as_bytes(),
         ];
-        self.run_settled(&self.scripts().commit_plain, key, &args)
-            .await
+        let script = &self.scripts().commit_plain;
+        let reply = self.run_settled(script, key, &args).await?;
+        if let Reply::Committed(head) = reply {
+            self.remember(key, head);
+        }
+        Ok(reply)
+    }
+
+    /// A commit that goes together with those of other calls, if the head of the row is remembered. None if it has not
+    /// happened, and the script has to say why.
+    async fn swapped(
+        &self,
+        key: &SessionKey,
+        expected: Version,
+        till: u64,
+        payload: &[u8],
+        latest: &str,
+    ) -> Result<Option<Reply>, StoreError> {
+        let Some((batches, heads)) = self.batches().zip(self.heads()) else {
+            return Ok(None);
+        };
+        let before = heads.of(key).filter(|head| head.version == expected);
+        let Some(before) = before.filter(|_| batches.swaps().may_do()) else {
+            return Ok(None);
+        };
+        let after = before.committed(till);
+        // What is left on its way must end some day.
+        if after.till == NEVER {
+            return Ok(None);
+        }
+        let swap = Swap::new(
+            self.name_of(key),
+            &before,
+            &after,
+            payload,
+            latest.to_owned(),
+        );
+        let (answer, _) = self.ask(Ask::Swap(swap)).await?;
+        let answer = match checked(answer) {
+            Ok(answer) => answer,
+            Err(error) if is_no_script(&error) => return Ok(None),
+            Err(error) => return Err(store_error(error)),
+        };
+        let reply = match answer {
+            Value::Nil => return Ok(None),
+            Value::Int(1) => Reply::Committed(Some(after)),
+            answer => Reply::parse(answer)?,
+        };
+        match reply {
+            Reply::Committed(head) => self.remember(key, head),
+            // For the way that settles it.
+            Reply::Prepared(_) => return Ok(None),
+            _ => {}
+        }
+        Ok(Some(reply))
+    }
+
+    /// Notes the head of a row for the commit that may follow.
+    fn remember(&self, key: &SessionKey, head: Option<Head>) {
+        if let (Some(heads), Some(head)) = (self.heads(), head.filter(|head| !head.late)) {
+            heads.remember(key, head);
+        }
     }
 
     /// What a script answers, which is sent to the server first if it does not have it.
@@ -148,11 +219,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
         name: &[u8],
         args: &[&[u8]],
     ) -> Result<Value, StoreError> {
-        let (answer, _) = self.ask(Ask(evalsha(script, name, args), None)).await?;
+        let (answer, _) = self.ask(Ask::One(evalsha(script, name, args))).await?;
         match answer.extract_error() {
             Err(error) if is_no_script(&error) => {
                 self.send_script(script).await?;
-                let (answer, _) = self.ask(Ask(evalsha(script, name, args), None)).await?;
+                let (answer, _) = self.ask(Ask::One(evalsha(script, name, args))).await?;
                 answer.extract_error().map_err(store_error)
             }
             answer => answer.map_err(store_error),
@@ -174,9 +245,13 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
         }
         let mut connection = self.connection().clone();
         self.in_time(async {
-            let Ask(first, second) = ask;
-            let Some(second) = second else {
-                return Ok((connection.req_packed_command(&first).await?, Value::Nil));
+            let (first, second) = match ask {
+                Ask::One(only) => {
+                    return Ok((connection.req_packed_command(&only).await?, Value::Nil));
+                }
+                Ask::Two(first, second) => (first, second),
+                // Only where messages are shared.
+                Ask::Swap(_) => return Ok((Value::Nil, Value::Nil)),
             };
             let mut both = Pipeline::with_capacity(2);
             both.add_command(first);
@@ -212,7 +287,7 @@ fn is_no_script(error: &RedisError) -> bool {
 }
 
 /// Room for the bytes of a call's words beside its arguments: the name of the command and a script's hash.
-const WORDS: usize = 64;
+pub(super) const WORDS: usize = 64;
 
 fn get(name: &[u8]) -> Cmd {
     let mut get = Cmd::with_capacity(2, WORDS + name.len());
@@ -228,7 +303,7 @@ fn move_end(name: &[u8], end: u64) -> Cmd {
 }
 
 /// A call of a script on one key by its hash, made in one piece. The client's own way copies each argument first.
-fn evalsha(script: &Script, name: &[u8], args: &[&[u8]]) -> Cmd {
+pub(super) fn evalsha(script: &Script, name: &[u8], args: &[&[u8]]) -> Cmd {
     let len = args.iter().map(|arg| arg.len()).sum::<usize>();
     let mut call = Cmd::with_capacity(4 + args.len(), WORDS + name.len() + len);
     call.arg("EVALSHA")

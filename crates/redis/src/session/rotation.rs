@@ -194,9 +194,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
                 let live = self.follow(old, by).await?;
                 Ok(live.map_or(RotateOutcome::Gone, RotateOutcome::Superseded))
             }
-            Reply::Nothing | Reply::Deleted | Reply::Prepared(_) | Reply::Done { .. } => {
-                Ok(RotateOutcome::Gone)
-            }
+            Reply::Nothing
+            | Reply::Deleted
+            | Reply::Prepared(_)
+            | Reply::Done { .. }
+            | Reply::Committed(_) => Ok(RotateOutcome::Gone),
         }
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use purlin_session_store::{Entry, ErrorKind, Lifetime, SessionKey, StoreError, Version};
 use redis::{Script, Value};
 
+use super::glance::Head;
 use super::owned::Owned;
 
 pub(super) struct Scripts {
@@ -13,6 +14,7 @@ pub(super) struct Scripts {
     pub(super) create: Script,
     pub(super) commit: Script,
     pub(super) commit_plain: Script,
+    pub(super) swap: Script,
     pub(super) delete: Script,
     pub(super) mark: Script,
     pub(super) prepare: Script,
@@ -37,6 +39,9 @@ macro_rules! list_script {
     };
 }
 
+/// The text of [`Scripts::swap`].
+pub(super) const SWAP: &str = include_str!("swap.lua");
+
 impl Scripts {
     pub(super) fn new() -> Self {
         Scripts {
@@ -48,6 +53,7 @@ impl Scripts {
                 include_str!("prelude.lua"),
                 include_str!("view.lua")
             )),
+            swap: Script::new(SWAP),
             delete: script!("delete.lua"),
             mark: script!("mark.lua"),
             prepare: script!("prepare.lua"),
@@ -87,7 +93,7 @@ pub(super) enum Reply {
     Prepared(SessionKey),
     /// The script did what it is for.
     Done {
-        /// The version after it; 0 if the script has not said it, as the caller knows.
+        /// The version after it.
         version: Version,
         /// What is left of the absolute time.
         absolute: Option<Duration>,
@@ -96,25 +102,19 @@ pub(super) enum Reply {
         /// The server's milliseconds since the Unix epoch, if it told them.
         now: Option<u64>,
     },
+    /// A commit was done by text, and this is the head of the row now, if it is told.
+    Committed(Option<Head>),
     /// Not done: the key was listed for its owner too long ago.
     Stale,
 }
 
 impl Reply {
-    /// The shortest answer: done, and there is nothing to say.
-    const DONE: Reply = Reply::Done {
-        version: Version(0),
-        absolute: None,
-        owned: None,
-        now: None,
-    };
-
     pub(super) fn parse(value: Value) -> Result<Self, StoreError> {
-        if value == Value::Int(1) {
-            return Ok(Reply::DONE);
-        }
-        let Value::Array(parts) = value else {
-            return Err(StoreError::new(ErrorKind::Corrupt));
+        let parts = match value {
+            Value::Array(parts) => parts,
+            Value::Int(1) => return Ok(Reply::Committed(None)),
+            Value::BulkString(head) => return Ok(Reply::Committed(Head::of(&head))),
+            _ => return Err(StoreError::new(ErrorKind::Corrupt)),
         };
         let number = |idx: usize| match parts.get(idx) {
             Some(Value::Int(number)) => Ok(*number),

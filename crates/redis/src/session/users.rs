@@ -189,7 +189,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
             } if of == owned => Stands::Lives,
             Reply::Live { .. } | Reply::Rotated { .. } | Reply::Deleted => Stands::Ended,
             Reply::Nothing => Stands::Unknown,
-            Reply::Prepared(_) | Reply::Done { .. } | Reply::Stale => Stands::Pending,
+            Reply::Prepared(_) | Reply::Done { .. } | Reply::Committed(_) | Reply::Stale => {
+                Stands::Pending
+            }
         })
     }
 

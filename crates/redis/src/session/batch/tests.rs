@@ -2,9 +2,10 @@
 
 use std::future::poll_fn;
 
-use redis::{RedisFuture, cmd};
+use redis::{Pipeline, RedisFuture, cmd};
 use tokio::sync::Semaphore;
 
+use super::super::scripts::Scripts;
 use super::*;
 
 /// Answers each command by its first argument, a message for each permit.
@@ -55,6 +56,10 @@ impl ConnectionLike for Echo {
     }
 }
 
+fn batches() -> Batches {
+    Batches::new(Swaps::new(Arc::new(Scripts::new()), b"p:"))
+}
+
 fn ping(text: &str) -> Cmd {
     let mut ping = cmd("PING");
     ping.arg(text);
@@ -68,7 +73,7 @@ fn bulk(text: &str) -> Value {
 const LONG: Duration = Duration::from_secs(60);
 
 fn call<'a>(batches: &'a Batches, echo: &'a Echo, text: &str) -> Call<'a, Echo> {
-    batches.ask(echo, LONG, Ask(ping(text), None))
+    batches.ask(echo, LONG, Ask::One(ping(text)))
 }
 
 /// Polls a call once, which does not complete it.
@@ -79,8 +84,8 @@ async fn poll_once(call: &mut Call<'_, Echo>) {
 
 #[tokio::test]
 async fn calls_made_at_once_share_a_message_and_each_has_its_own_answer() {
-    let (batches, echo) = (Batches::default(), Echo::new(2));
-    let two = batches.ask(&echo, LONG, Ask(ping("b"), Some(ping("c"))));
+    let (batches, echo) = (batches(), Echo::new(2));
+    let two = batches.ask(&echo, LONG, Ask::Two(ping("b"), ping("c")));
     let (one, two, three) =
         tokio::join!(call(&batches, &echo, "a"), two, call(&batches, &echo, "d"),);
     assert_eq!(one.unwrap(), (bulk("a"), Value::Nil));
@@ -93,7 +98,7 @@ async fn calls_made_at_once_share_a_message_and_each_has_its_own_answer() {
 
 #[tokio::test]
 async fn tasks_that_run_at_once_share_messages_of_a_bounded_size() {
-    let (batches, echo) = (Arc::new(Batches::default()), Echo::new(usize::MAX >> 4));
+    let (batches, echo) = (Arc::new(batches()), Echo::new(usize::MAX >> 4));
     let tasks: Vec<_> = (0..2 * MAX_CALLS + 5)
         .map(|idx| {
             let (batches, echo) = (Arc::clone(&batches), echo.clone());
@@ -112,7 +117,7 @@ async fn tasks_that_run_at_once_share_messages_of_a_bounded_size() {
 
 #[tokio::test]
 async fn a_call_that_is_dropped_before_it_was_sent_is_not_and_the_others_are() {
-    let (batches, echo) = (Batches::default(), Echo::new(2));
+    let (batches, echo) = (batches(), Echo::new(2));
     let (mut first, mut second) = (call(&batches, &echo, "a"), call(&batches, &echo, "b"));
     poll_once(&mut first).await;
     poll_once(&mut second).await;
@@ -130,7 +135,7 @@ async fn a_call_that_is_dropped_before_it_was_sent_is_not_and_the_others_are() {
 /// The one who would have sent is gone, and nobody else is polled of their own accord.
 #[tokio::test]
 async fn somebody_is_woken_to_send_when_the_sender_is_dropped() {
-    let (batches, echo) = (Arc::new(Batches::default()), Echo::new(1));
+    let (batches, echo) = (Arc::new(batches()), Echo::new(1));
     let mut first = call(&batches, &echo, "a");
     poll_once(&mut first).await;
     let task = tokio::spawn({
@@ -146,7 +151,7 @@ async fn somebody_is_woken_to_send_when_the_sender_is_dropped() {
 
 #[tokio::test]
 async fn a_call_that_is_dropped_on_the_way_takes_nobody_with_it() {
-    let (batches, echo) = (Arc::new(Batches::default()), Echo::new(0));
+    let (batches, echo) = (Arc::new(batches()), Echo::new(0));
     let mut first = call(&batches, &echo, "a");
     poll_once(&mut first).await;
     let task = tokio::spawn({
@@ -165,9 +170,9 @@ async fn a_call_that_is_dropped_on_the_way_takes_nobody_with_it() {
 
 #[tokio::test]
 async fn no_answer_in_time_is_told_to_all() {
-    let (batches, echo) = (Batches::default(), Echo::new(0));
+    let (batches, echo) = (batches(), Echo::new(0));
     let limit = Duration::from_millis(1);
-    let ask = |text| batches.ask(&echo, limit, Ask(ping(text), None));
+    let ask = |text| batches.ask(&echo, limit, Ask::One(ping(text)));
     let (one, two) = tokio::join!(ask("a"), ask("b"));
     assert_eq!(one.unwrap_err().kind(), ErrorKind::Interrupted);
     assert_eq!(two.unwrap_err().kind(), ErrorKind::Interrupted);
@@ -175,7 +180,7 @@ async fn no_answer_in_time_is_told_to_all() {
 
 #[test]
 fn runtimes_share_no_message() {
-    let (batches, echo) = (Batches::default(), Echo::new(2));
+    let (batches, echo) = (batches(), Echo::new(2));
     let runtime = || {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -185,7 +190,9 @@ fn runtimes_share_no_message() {
     let (here, there) = (runtime(), runtime());
     let mut first = call(&batches, &echo, "a");
     here.block_on(poll_once(&mut first));
-    let second = there.block_on(call(&batches, &echo, "b"));
+    // Nobody over there would send what was added to the message from here.
+    let second = async { tokio::time::timeout(LONG / 6, call(&batches, &echo, "b")).await };
+    let second = there.block_on(second).expect("it waits for nobody");
     assert_eq!(second.unwrap().0, bulk("b"));
     assert_eq!(here.block_on(first).unwrap().0, bulk("a"));
     assert_eq!(echo.messages(), [1, 1]);
