@@ -40,6 +40,7 @@ impl Rules {
         }
     }
 
+    #[cfg(feature = "std")]
     #[inline]
     pub(crate) fn heeds_order(&self) -> bool {
         self.heeds_order

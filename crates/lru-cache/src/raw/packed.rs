@@ -148,6 +148,7 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
     }
 
     /// The entry of which `is_it` is true in one of these slots, if that is hot.
+    #[cfg(feature = "std")]
     #[inline]
     pub(crate) fn find_hot(&self, near: u64, mut is_it: impl FnMut(&E) -> bool) -> Option<&E> {
         let mut agree = near & self.hot;

@@ -76,6 +76,7 @@ impl<E, S> Vectors<E, S> {
     }
 
     /// Which of the first 64 slots have this tag, a bit each.
+    #[cfg(feature = "std")]
     pub(crate) fn near_agreeing(&self, tag: u8) -> u64 {
         let tags = self.tags.iter().enumerate();
         let agree = tags.filter(|(_, other)| **other == tag);
@@ -83,6 +84,7 @@ impl<E, S> Vectors<E, S> {
     }
 
     /// The entry of which `is_it` is true in one of these slots, if that is hot.
+    #[cfg(feature = "std")]
     pub(crate) fn find_hot(&self, near: u64, mut is_it: impl FnMut(&E) -> bool) -> Option<&E> {
         let entries = self.entries.iter().enumerate();
         let mut hot = entries.filter(|(at, _)| near & self.hot & bit(*at) != 0);
@@ -90,6 +92,7 @@ impl<E, S> Vectors<E, S> {
     }
 
     /// [`find`](Self::find), which here has no use for what is known.
+    #[cfg(feature = "std")]
     pub(crate) fn find_among(
         &self,
         _near: u64,
