@@ -125,6 +125,7 @@ impl<K, V> Evicted<K, V> {
     }
 
     /// One entry, of which nobody will be told either.
+    #[cfg(feature = "std")]
     #[inline]
     pub(crate) const fn one(key: K, value: V, cause: Cause) -> Self {
         Evicted {
