@@ -32,12 +32,14 @@
 //! [`walk`] makes random calls, and compares every answer with the model's.
 //!
 //! What requests can rely on with [`Sessions`](crate::Sessions) over the store is in [`lines`], one function a
-//! promise; [`conformance_lines!`](crate::conformance_lines) makes a test of each.
+//! promise; [`conformance_lines!`](crate::conformance_lines) makes a test of each. A store on a server that processes
+//! share has [`processes`] and [`conformance_processes!`](crate::conformance_processes) as well.
 
 mod at_once;
 mod interleavings;
 pub mod lines;
 mod model;
+pub mod processes;
 mod promises;
 mod users;
 mod walk;
