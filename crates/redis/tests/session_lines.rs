@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use purlin_redis::RedisSessionStore;
-use purlin_session_store::conformance::{Subject, processes};
+use purlin_session_store::conformance::{Subject, an_outage_logs_nobody_out, processes};
 use purlin_session_store::{
     CommitOutcome, CreateOutcome, Entry, Record, RotateOutcome, SessionKey, SessionStore, Slide,
     StoreError, Swept, UserKey, Version,
@@ -150,3 +150,18 @@ impl processes::Shared for Shared {
 }
 
 purlin_session_store::conformance_processes!(Shared: Shared::new().await);
+
+/// The server is killed, and back with what it had written down.
+#[tokio::test]
+async fn line_06_an_outage_logs_nobody_out() {
+    let mut redis = Redis::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).unwrap();
+    let store = connect(&redis.url());
+    let verdict = an_outage_logs_nobody_out(
+        store,
+        &mut redis,
+        |redis| redis.kill().unwrap(),
+        |redis| redis.restart().unwrap(),
+    )
+    .await;
+    assert!(verdict.is_ok(), "{verdict:?}");
+}

@@ -10,6 +10,7 @@ use core::fmt;
 use core::future::Future;
 use core::slice;
 use core::time::Duration;
+use std::env;
 
 use self::process::{Process, begin};
 use self::task::{DONE, Task};
@@ -60,11 +61,12 @@ pub trait Shared: Sync {
 macro_rules! conformance_processes {
     ($server:ty: $start:expr) => {
         $crate::conformance_processes! { $server: $start;
-            line_01_processes_lose_no_update: no_update_is_lost(2), no_update_is_lost(32), no_update_is_lost(256);
-            line_02_processes_count_exactly: a_counter_is_exact(2), a_counter_is_exact(32), a_counter_is_exact(256);
+            line_01_processes_lose_no_update: no_update_is_lost(2), no_update_is_lost($crate::conformance::processes::requests());
+            line_02_processes_count_exactly: a_counter_is_exact(2), a_counter_is_exact($crate::conformance::processes::requests());
             line_03_a_logout_in_one_process_ends_what_another_is_writing: a_logout_ends_what_another_is_writing();
             line_04_an_id_works_while_another_process_logs_in: an_id_works_while_another_logs_in();
             line_07_processes_that_are_killed_lose_nothing: what_is_killed_loses_nothing();
+            line_08_a_revocation_in_one_process_reaches_another: a_revocation_reaches_another();
             line_12_a_cap_holds_over_processes: a_cap_holds();
         }
     };
@@ -82,6 +84,19 @@ macro_rules! conformance_processes {
             )+
         }
     )*};
+}
+
+/// How many requests at once the tests make: 32, or what `PURLIN_CONFORMANCE_REQUESTS` says.
+///
+/// # Panics
+///
+/// If that is no number.
+pub fn requests() -> usize {
+    env::var("PURLIN_CONFORMANCE_REQUESTS").map_or(32, |requests| {
+        requests
+            .parse()
+            .expect("PURLIN_CONFORMANCE_REQUESTS is a number")
+    })
 }
 
 type Verdict = Result<(), Violation>;
@@ -204,6 +219,27 @@ pub async fn what_is_killed_loses_nothing<S: Shared>(server: &S, test: &str) -> 
     // Each may have died between the commit and the word of it.
     let found = (told..=told + 2).contains(&counted);
     expect(PROMISE, (found, counted), (true, counted))
+}
+
+/// Line 8: another process goes on reading a session while its user's sessions are ended here, and soon finds it ended; also
+/// if it keeps sessions near, which has to do with a connection for reports.
+///
+/// # Errors
+///
+/// The first [`Violation`].
+///
+/// # Cancel safety
+///
+/// If the future is dropped, the process ends. Sessions are left in the store; they expire.
+pub async fn a_revocation_reaches_another<S: Shared>(server: &S, test: &str) -> Verdict {
+    let sessions = sessions(server).await;
+    let (user, id) = logged_in(&sessions).await?;
+    let mut reader = Process::start(server, test, Task::Read, &id, 0)?;
+    begin(slice::from_mut(&mut reader))?;
+    reader.hear(DONE)?;
+    let ended = works(sessions.end_all_of(&user).await)?;
+    expect("a revocation ends the session", ended, 1)?;
+    reader.finish()
 }
 
 /// Line 12: two processes log one user in again and again, and neither ever sees more sessions than the cap.

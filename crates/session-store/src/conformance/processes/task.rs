@@ -1,13 +1,17 @@
 //! What a process does that was started by another one.
 
 use core::fmt;
+use core::time::Duration;
 use std::env;
 use std::io::{self, BufRead, Write};
+
+use purlin_core::{Clock, SystemClock};
 
 use super::{CAP, Shared, Verdict, counted, policy, works};
 use crate::auth::Login;
 use crate::conformance::at_once::all;
 use crate::conformance::expect;
+use crate::conformance::outage::others_first;
 use crate::id::SessionId;
 use crate::session::{Session, State};
 use crate::sessions::{CommitError, Saved, Sessions};
@@ -44,6 +48,7 @@ pub async fn work<S: Shared>() {
         Some(Task::CountOn) => count_on(&sessions, id).await,
         Some(Task::Write) => write_until_gone(&sessions, id).await,
         Some(Task::Look) => look_until_superseded(&sessions, id).await,
+        Some(Task::Read) => read_until_ended(&sessions, id).await,
         Some(Task::LogIn) => log_in(&sessions, id, share).await,
         None => panic!("no such task: {task}"),
     };
@@ -58,16 +63,18 @@ pub(super) enum Task {
     CountOn,
     Write,
     Look,
+    Read,
     LogIn,
 }
 
 impl Task {
-    const ALL: [Task; 6] = [
+    const ALL: [Task; 7] = [
         Task::Fields,
         Task::Count,
         Task::CountOn,
         Task::Write,
         Task::Look,
+        Task::Read,
         Task::LogIn,
     ];
 }
@@ -171,7 +178,30 @@ async fn look_until_superseded<S: SessionStore>(sessions: &Sessions<S>, id: Sess
             return Ok(());
         }
         say(DONE);
+        others_first().await;
     }
+}
+
+/// Uses a session until it has ended; and says so once it has been used so often that whatever keeps sessions keeps it.
+async fn read_until_ended<S: SessionStore>(sessions: &Sessions<S>, id: SessionId) -> Verdict {
+    wait_to_begin();
+    let clock = SystemClock::new();
+    let mut told_at = None;
+    for reads in 0_u64.. {
+        let seen = works(sessions.open(id.clone()).await)?;
+        if seen.state() == State::Absent {
+            break;
+        }
+        if reads == 5_000 {
+            say(DONE);
+            told_at = Some(clock.now());
+        }
+        let since = told_at.map_or(Duration::ZERO, |told_at| clock.now().since(told_at));
+        let soon = since < Duration::from_secs(30);
+        expect("a revocation reaches other processes", soon, true)?;
+        others_first().await;
+    }
+    expect("it was not ended before it was", told_at.is_some(), true)
 }
 
 /// Logs the user of a session in again and again, and counts their sessions.
