@@ -513,9 +513,11 @@ impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
         self.groups = groups.into_boxed_slice();
         self.arranged();
         self.hand = 0;
-        // Each half may have what the whole had, and the look for the dead begins anew.
-        let dues = self.rest.dues.iter().flat_map(|&due| [due, due]).collect();
-        self.rest.dues = dues;
+        // Some deadlines are earlier by being written shorter, and the look for the dead begins anew.
+        if !self.rest.dues.is_empty() {
+            let ends = self.groups.iter_mut().map(Group::reckon_ends);
+            self.rest.dues = ends.map(|end| self.expiry.leaves_at(end)).collect();
+        }
         (self.rest.looks_at, self.rest.least_due) = (0, Tick::MAX);
         self.grows_at = self.when_to_grow();
     }

@@ -317,8 +317,8 @@ impl<K, V, B: Slots<(K, V), Extras>> Group<K, V, B> {
                 extras.swap_remove(len, at);
                 len -= 1;
             }
-            extras.shrink();
-            theirs.shrink();
+            extras.shrink(now);
+            theirs.shrink(now);
             set.set_side(theirs);
         }
         Group { set }
