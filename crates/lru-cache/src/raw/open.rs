@@ -23,7 +23,7 @@ use core::sync::atomic::Ordering;
 pub(crate) use self::home::{Home, Read, Signs, shared};
 use self::node::{FAR, Far, NEAR, Node, load, store};
 use super::packed::Packed;
-use super::{Columns, Print, Slot, Slots, Tally};
+use super::{Columns, Print, Seat, Slot, Slots, Tally};
 
 /// The slots of a set whose entries may be read without the lock.
 ///
@@ -247,13 +247,8 @@ impl<K, V, S> Slots<(K, V), S> for Open<K, V, S> {
     }
 
     #[inline]
-    fn notes(&self) -> &[u8] {
-        self.desk.notes()
-    }
-
-    #[inline]
-    fn notes_mut(&mut self) -> &mut [u8] {
-        self.desk.notes_mut()
+    fn seat(&mut self, at: usize) -> Seat<'_> {
+        self.desk.seat(at)
     }
 
     #[inline]
@@ -288,6 +283,10 @@ impl<K, V, S> Slots<(K, V), S> for Open<K, V, S> {
     #[inline]
     fn prefetch(&self) {
         self.desk.prefetch();
+    }
+
+    fn make_room(&mut self) {
+        self.desk.make_room();
     }
 
     fn push(&mut self, slot: Slot, entry: (K, V)) {
