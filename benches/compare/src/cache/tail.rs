@@ -52,9 +52,14 @@ struct Round {
     writers: Tail,
 }
 
+/// Has one contender do a round.
+type Measure = fn() -> Round;
+/// What it did in one scene.
+type Scene = fn(&Round) -> Option<Tail>;
+
 /// Prints p50, p99.9 and the longest, medians of the rounds.
 pub(super) fn print(only: &str, rounds: usize) {
-    let contenders: [(&str, fn() -> Round); 4] = [
+    let contenders: [(&str, Measure); 4] = [
         ("purlin", round::<Purlin>),
         ("purlin, no lock", round::<PurlinOpen>),
         ("quick_cache", round::<Quick>),
@@ -80,12 +85,12 @@ pub(super) fn print(only: &str, rounds: usize) {
     ];
     let mut table = Table::new(heads);
     for ((name, _), rounds) in contenders.iter().zip(&results) {
-        let median = |scene: fn(&Round) -> Option<Tail>, of: fn(&Tail) -> f64| {
+        let median = |scene: Scene, of: fn(&Tail) -> f64| {
             let mut figures: Vec<f64> = rounds.iter().filter_map(scene).map(|it| of(&it)).collect();
             figures.sort_unstable_by(f64::total_cmp);
             figures.get(figures.len() / 2).copied()
         };
-        let scenes: [(&str, fn(&Round) -> Option<Tail>); 3] = [
+        let scenes: [(&str, Scene); 3] = [
             ("nobody else", |round| Some(round.idle)),
             ("1 000 000 entries expire", |round| round.expiring),
             ("16 writers insert", |round| Some(round.writers)),
