@@ -446,8 +446,8 @@ impl ForeignRing {
             Choice::Nearest(points) => (points.len() > 0).then(|| {
                 let next = points.successor(hash << 32) % points.len();
                 let previous = next.checked_sub(1).unwrap_or(points.len() - 1);
-                let (points, hash) = (points.as_slice(), hash as u32);
-                let at = |place: usize| (points[place] >> 32) as u32;
+                let hash = hash as u32;
+                let at = |place: usize| (points.at(place) >> 32) as u32;
                 // At equal distance the one before has it.
                 if hash.wrapping_sub(at(previous)) <= at(next).wrapping_sub(hash) {
                     previous
@@ -478,7 +478,7 @@ impl Placement for ForeignRing {
         let place = self.place(hash)?;
         let owner = match &self.choice {
             Choice::Remainder(entries) => entries[place],
-            Choice::Next(points) | Choice::Nearest(points) => owner(points.as_slice()[place]),
+            Choice::Next(points) | Choice::Nearest(points) => owner(points.at(place)),
         };
         Some(self.nodes[owner as usize].id)
     }
@@ -493,8 +493,7 @@ impl Placement for ForeignRing {
                 self.distinct(after.iter().chain(before).copied(), into)
             }
             Choice::Next(points) | Choice::Nearest(points) => {
-                let (before, after) = points.as_slice().split_at(place);
-                self.distinct(after.iter().chain(before).map(|&point| owner(point)), into)
+                self.distinct(points.walk_from(place), into)
             }
         }
     }

@@ -133,6 +133,39 @@ impl Plan {
     /// at its own, whichever is longer. Each range is read from one source, one that loses it if there is one.
     /// A rate of 0 takes `Duration::MAX`, unless there is nothing to copy.
     pub fn duration(&self, throttle: Throttle) -> Duration {
+        let of_node = seconds(self.busiest(), throttle.node_bytes_per_second);
+        of_node.max(seconds(
+            self.copied_bytes(),
+            throttle.total_bytes_per_second,
+        ))
+    }
+
+    /// The gentlest throttle under which the plan need not take longer than this: what to hold copies to so that they
+    /// are done in a night and disturb as little as they can. Both rates are the lowest whose
+    /// [`duration`](Plan::duration) is within it; where none is, the highest there is.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use purlin_core::{Node, NodeId};
+    /// use purlin_hash_ring::{Plan, SlotTable, diff, evenly};
+    ///
+    /// let old = SlotTable::from_nodes((1..=4).map(|i| Node::new(NodeId(i), "")))?;
+    /// let new = old.with(Node::new(NodeId(5), ""))?;
+    /// let plan = Plan::new(diff(&old, &new, 1), evenly(500 << 30));
+    /// let throttle = plan.throttle(Duration::from_secs(3600));
+    /// assert_eq!(throttle.total_bytes_per_second >> 20, 28); // 99 GiB in an hour.
+    /// assert!(plan.duration(throttle) <= Duration::from_secs(3600));
+    /// # Ok::<(), purlin_hash_ring::BuildError>(())
+    /// ```
+    pub fn throttle(&self, within: Duration) -> Throttle {
+        Throttle {
+            node_bytes_per_second: rate(self.busiest(), within),
+            total_bytes_per_second: rate(self.copied_bytes(), within),
+        }
+    }
+
+    /// How many bytes the node sends or receives that has the most of either.
+    fn busiest(&self) -> u64 {
         let mut sent: BTreeMap<NodeId, u64> = BTreeMap::new();
         let mut received: BTreeMap<NodeId, u64> = BTreeMap::new();
         for step in &self.steps {
@@ -146,16 +179,8 @@ impl Plan {
                 *bytes = bytes.saturating_add(step.bytes);
             }
         }
-        let busiest = sent
-            .into_values()
-            .chain(received.into_values())
-            .max()
-            .unwrap_or(0);
-        let of_node = seconds(busiest, throttle.node_bytes_per_second);
-        of_node.max(seconds(
-            self.copied_bytes(),
-            throttle.total_bytes_per_second,
-        ))
+        let all = sent.into_values().chain(received.into_values());
+        all.max().unwrap_or(0)
     }
 }
 
@@ -171,6 +196,17 @@ fn seconds(bytes: u64, per_second: u64) -> Duration {
                     (u128::from(bytes % rate) * 1_000_000_000 / u128::from(rate)) as u64,
                 )
         }
+    }
+}
+
+/// The lowest rate at which so many bytes take no longer than this.
+fn rate(bytes: u64, within: Duration) -> u64 {
+    // At most 2^64 bytes times 2^30 fit.
+    let scaled = u128::from(bytes) * 1_000_000_000;
+    match within.as_nanos() {
+        _ if bytes == 0 => 0,
+        0 => u64::MAX,
+        nanos => u64::try_from(scaled.div_ceil(nanos)).unwrap_or(u64::MAX),
     }
 }
 

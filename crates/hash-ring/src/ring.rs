@@ -16,9 +16,6 @@ use crate::{Algorithm, BuildError, Builder, DecodeError, Spread};
 /// gets about 1.2 times the average with 100 nodes, 1.3 with 1 000.
 const DEFAULT_POINTS_PER_WEIGHT: NonZeroU32 = NonZeroU32::new(160).expect("160 is not zero");
 
-/// With fewer nodes than this, one walk to three replicas in ten or more meets a node twice.
-const FEW_NODES: usize = 32;
-
 /// Consistent hashing on a circle (Karger and others, "Consistent Hashing and Random Trees", 1997).
 ///
 /// Each node has `weight × points per weight` points on a circle; a key belongs to the node of the first
@@ -100,7 +97,7 @@ impl Ring {
         let (nodes, index, is_new) = self.fleet.nodes.with(node, MAX_OWNERS)?;
         count_points(nodes.as_slice(), self.points_per_weight)?;
         // A new node pushes the indexes behind it up by one; a replaced one's points are made anew.
-        let kept = self.points.as_slice().iter().filter_map(|&point| {
+        let kept = self.points.iter().filter_map(|point| {
             let owner = owner(point) as usize;
             if is_new {
                 Some(point + u64::from(owner >= index))
@@ -127,7 +124,7 @@ impl Ring {
         let Ok(index) = self.fleet.nodes.index(id) else {
             return self.clone();
         };
-        let kept = self.points.as_slice().iter().filter_map(|&point| {
+        let kept = self.points.iter().filter_map(|point| {
             let owner = owner(point) as usize;
             (owner != index).then(|| point - u64::from(owner > index))
         });
@@ -139,7 +136,7 @@ impl Ring {
     fn pick(&self, hash: u64, into: &mut [NodeId]) -> usize {
         self.fleet
             .spread
-            .pick(&self.fleet.nodes, self.points.walk(hash).map(owner), into)
+            .pick(&self.fleet.nodes, self.points.walk(hash), into)
     }
 
     fn changed(&self, nodes: Nodes, points: Vec<u64>) -> Self {
@@ -212,13 +209,12 @@ impl Placement for Ring {
     /// Walks on from the owner and takes each node the first time it is met.
     #[inline]
     fn replicas_of_hash(&self, hash: u64, into: &mut [NodeId]) -> usize {
-        if let ([a, b, c], Spread::Anywhere) = (&mut *into, self.fleet.spread) {
-            let few = self.fleet.nodes.len() < FEW_NODES;
-            if let Some([first, second, third]) = self.points.next_three(hash, few) {
-                *a = self.fleet.nodes.id(first);
-                *b = self.fleet.nodes.id(second);
-                *c = self.fleet.nodes.id(third);
-                return 3;
+        if let (2 | 3, Spread::Anywhere) = (into.len(), self.fleet.spread) {
+            if let Some(three) = self.points.next_three(hash) {
+                for (replica, index) in into.iter_mut().zip(three) {
+                    *replica = self.fleet.nodes.id(index);
+                }
+                return into.len();
             }
         }
         self.pick(hash, into)

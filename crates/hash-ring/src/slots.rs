@@ -6,9 +6,9 @@ use core::fmt;
 
 use purlin_core::{Node, NodeId, Placement, PlacementHash};
 
-use self::followers::{Followers, KEPT};
 use self::lists::ReplicaLists;
 use self::quota::quotas;
+use self::rows::{KEPT, Rows};
 use crate::fleet::{Fleet, fleet_methods};
 use crate::mix::nth;
 use crate::nodes::Nodes;
@@ -16,10 +16,10 @@ use crate::rank::Ranking;
 use crate::snapshot::{Decoder, Encoder};
 use crate::{Algorithm, BuildError, Builder, DecodeError};
 
-mod followers;
 mod lists;
 mod matching;
 mod quota;
+mod rows;
 
 /// Slots name nodes by 16 bits; the last value says that nobody owns the slot. It is no node's index, since a table
 /// has at most that many nodes.
@@ -52,9 +52,9 @@ const DEFAULT_SLOTS_PER_NODE: usize = 24;
 ///
 /// - **Cost**: a lookup is the hash and two loads, one of which is nearly always in the first-level cache.
 ///   2 bytes a slot: 128 KiB for up to 2 730 nodes. A change takes O(slots). The first time that two or three
-///   replicas of a slot are asked for they take O(n); they are kept in 4 bytes a slot, and take three loads
-///   more from then on. More than three take O(n) each time, unless lists are made ahead
-///   ([`replica_lists`](Builder::replica_lists), 2 bytes a slot and replica from four on).
+///   replicas of a slot are asked for they take O(n); they are kept in 4 bytes a slot, and take two loads more
+///   than an owner from then on, or three from 1 024 nodes on. More than three take O(n) each time, unless lists
+///   are made ahead ([`replica_lists`](Builder::replica_lists), 2 bytes a slot and replica from four on).
 /// - **Balance**: no node has more than `1 + n/slots` times its share, whatever the weights, and none less
 ///   than its share rounded down to whole slots.
 /// - **Disruption**: minimal to within rounding for any sequence of adding, removing and reweighting. In a
@@ -83,11 +83,11 @@ pub struct SlotTable {
     owners: Vec<u16>,
     /// The order of the nodes behind a slot's owner.
     ranking: Ranking,
-    /// How many replicas of each slot were made ahead. Up to three are in `followers`, more in `lists` too.
+    /// How many replicas of each slot were made ahead. Up to three are in `rows`, more in `lists` too.
     listed: u8,
     lists: Option<ReplicaLists>,
-    /// The next two replicas of slots that were asked for, or of all if they were made ahead.
-    followers: Followers,
+    /// The first three replicas of slots that were asked for, or of all if they were made ahead.
+    rows: Rows,
 }
 
 fleet_methods!(SlotTable);
@@ -305,7 +305,7 @@ impl SlotTable {
     }
 
     fn of(fleet: Fleet, bits: u32, listed: u8, owners: Vec<u16>, ranking: Ranking) -> Self {
-        let followers = Followers::of_slots(owners.len());
+        let rows = Rows::new(&fleet.nodes, owners.len());
         let mut table = SlotTable {
             fleet,
             bits,
@@ -313,7 +313,7 @@ impl SlotTable {
             ranking,
             listed,
             lists: None,
-            followers,
+            rows,
         };
         if listed > 1 {
             for slot in 0..table.n_slots() {
@@ -369,36 +369,46 @@ impl SlotTable {
             .pick(&self.fleet.nodes, self.candidates(slot), into)
     }
 
-    /// A slot's replicas, however many are asked for, known or not.
+    /// Up to three replicas of a slot that are not known yet, or are not there.
+    #[cold]
     #[inline(never)]
-    fn slow_replicas(&self, slot: u32, into: &mut [NodeId]) -> usize {
+    fn new_replicas(&self, slot: u32, into: &mut [NodeId]) -> usize {
         let nodes = &self.fleet.nodes;
-        if into.len() <= KEPT {
-            let mut followers = self.followers.get(slot);
-            if followers[0] == NOBODY && into.len().min(nodes.n_weighted()) > 1 {
-                followers = self.know(slot);
-            }
-            let all = [self.owner_index(slot), followers[0], followers[1]];
-            return lists::write(nodes, &all, into);
+        let [second, third] = self.rows.followers(slot);
+        let mut row = [self.owner_index(slot), second, third];
+        // Whoever there is must be in the row.
+        let wanted = into.len().min(nodes.n_weighted());
+        if row[..wanted].contains(&NOBODY) {
+            row = self.know(slot);
         }
+        lists::write(nodes, &row, into)
+    }
+
+    /// A slot's replicas, if they are not just two or three.
+    #[inline(never)]
+    fn many_replicas(&self, slot: u32, into: &mut [NodeId]) -> usize {
         match &self.lists {
+            _ if into.len() <= 1 => {
+                lists::write(&self.fleet.nodes, &[self.owner_index(slot)], into)
+            }
             Some(lists) if into.len() <= usize::from(self.listed) => {
-                lists::write(nodes, lists.of(slot), into)
+                lists::write(&self.fleet.nodes, lists.of(slot), into)
             }
             _ => self.pick(slot, into),
         }
     }
 
-    /// Works a slot's followers out, and keeps them from now on.
-    fn know(&self, slot: u32) -> [u16; 2] {
+    /// Works a slot's first replicas out, and keeps them from now on.
+    fn know(&self, slot: u32) -> [u16; KEPT] {
         let nodes = &self.fleet.nodes;
         let mut ids = [NodeId(0); KEPT];
         let found = self.pick(slot, &mut ids);
-        let index = |id: &NodeId| nodes.index(*id).map_or(NOBODY, |index| index as u16);
-        let follower = |i: usize| ids[..found].get(i).map_or(NOBODY, index);
-        let followers = [follower(1), follower(2)];
-        self.followers.set(slot, followers);
-        followers
+        let mut row = [NOBODY; KEPT];
+        for (index, id) in row.iter_mut().zip(&ids[..found]) {
+            *index = nodes.index(*id).map_or(NOBODY, |index| index as u16);
+        }
+        self.rows.set(slot, row);
+        row
     }
 
     /// The table as bytes: what all placements have, then the slot bits and the number of listed replicas as
@@ -478,16 +488,19 @@ impl Placement for SlotTable {
     #[inline]
     fn replicas_of_hash(&self, hash: u64, into: &mut [NodeId]) -> usize {
         let slot = self.slot_of_hash(hash);
-        // Three copies are what most stores keep. Known ones are loads and nothing else: what is not known, or
-        // not there, has an index at which there is no node.
-        if let [first, second, third] = into {
-            let [b, c] = self.followers.get(slot);
-            if let Some(ids) = self.fleet.nodes.all([self.owner_index(slot), b, c]) {
-                [*first, *second, *third] = ids;
-                return 3;
-            }
+        let (2 | KEPT) = into.len() else {
+            return self.many_replicas(slot, into);
+        };
+        // Three copies are what most stores keep, or two. Known ones are loads and nothing else.
+        let owner = || self.owner_index(slot);
+        let Some(ids) = self.rows.three(slot, &self.fleet.nodes, owner) else {
+            return self.new_replicas(slot, into);
+        };
+        match into {
+            [first, second, third] => [*first, *second, *third] = ids,
+            _ => into.copy_from_slice(&ids[..2]),
         }
-        self.slow_replicas(slot, into)
+        into.len()
     }
 }
 

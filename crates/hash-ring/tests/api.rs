@@ -124,6 +124,20 @@ fn ring_r2_a_point_takes_at_most_ten_bytes() {
 }
 
 /// What `format!` shows of a ring names its nodes and not its points.
+/// The compiler refuses unsafe code, and `std` where the feature is off; these lines are what makes it. `ci/nostd.sh`
+/// builds for machines that have no `std`.
+#[test]
+fn ring_r11_no_unsafe_code_and_no_std() {
+    let lib = include_str!("../src/lib.rs");
+    assert!(lib.contains("\n#![no_std]\n#![forbid(unsafe_code)]\n"));
+    let mut lines = lib.lines();
+    lines
+        .by_ref()
+        .find(|line| *line == "#[cfg(feature = \"std\")]");
+    assert_eq!(lines.next(), Some("extern crate std;"));
+    assert_eq!(lib.matches("extern crate std").count(), 1);
+}
+
 #[test]
 fn debug_output_stays_short() {
     let ring = Ring::from_nodes(nodes(1)).unwrap();

@@ -205,7 +205,7 @@ fn ring_r10_a_bounded_load_goes_on_counting() {
 /// Publishers at odds, and readers who look all the time: nobody sees a version after a later one, each version
 /// that is seen is whole, and in the end the newest is in use.
 #[test]
-fn ring_no_reader_goes_back_whoever_publishes() {
+fn ring_r6_no_reader_goes_back_whoever_publishes() {
     const VERSIONS: u64 = if cfg!(miri) { 6 } else { 120 };
     // Version v has v nodes more than the first.
     let mut versions = vec![Arc::new(table(3))];
@@ -279,7 +279,7 @@ fn ring_no_reader_goes_back_whoever_publishes() {
 /// Threads that each change what is in use, one step at a time, and begin again when they were overtaken: no
 /// change is lost.
 #[test]
-fn ring_no_change_is_lost_between_writers() {
+fn ring_r6_no_change_is_lost_between_writers() {
     const EACH: u64 = if cfg!(miri) { 3 } else { 40 };
     let current = Current::new(table(1));
     thread::scope(|scope| {

@@ -242,3 +242,44 @@ fn durations_follow_the_throttle() {
     assert_eq!(nothing.duration(throttle(0, 0)), Duration::ZERO);
     assert!(nothing.steps().is_empty());
 }
+
+/// The throttle for a time is the lowest that keeps it, and one that no rate keeps is asked for at the highest.
+#[test]
+fn ring_r7_a_throttle_is_as_gentle_as_a_time_allows() {
+    let old = SlotTable::builder()
+        .slot_bits(6)
+        .nodes(nodes(5))
+        .build()
+        .unwrap();
+    let new = old.with(node(6, 3)).unwrap().without(NodeId(2));
+    for n_replicas in [1, 3] {
+        let plan = Plan::new(diff(&old, &new, n_replicas), evenly(1 << 30));
+        for within in [1, 1_500, 86_400_000].map(Duration::from_millis) {
+            let throttle = plan.throttle(within);
+            assert!(plan.duration(throttle) <= within);
+            let mut slower = throttle;
+            slower.node_bytes_per_second -= 1;
+            assert!(plan.duration(slower) >= within);
+            let mut slower = throttle;
+            slower.total_bytes_per_second -= 1;
+            assert!(plan.duration(slower) >= within);
+        }
+        let most = plan.throttle(Duration::ZERO);
+        assert_eq!(
+            (most.node_bytes_per_second, most.total_bytes_per_second),
+            (u64::MAX, u64::MAX)
+        );
+        let least = plan.throttle(Duration::MAX);
+        assert_eq!(
+            (least.node_bytes_per_second, least.total_bytes_per_second),
+            (1, 1)
+        );
+    }
+    let nothing = Plan::new(diff(&old, &old, 3), evenly(1 << 30));
+    let idle = nothing.throttle(Duration::ZERO);
+    assert_eq!(
+        (idle.node_bytes_per_second, idle.total_bytes_per_second),
+        (0, 0)
+    );
+    assert_eq!(nothing.duration(idle), Duration::ZERO);
+}

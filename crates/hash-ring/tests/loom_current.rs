@@ -23,7 +23,7 @@ impl Versioned for Version {
 
 /// Two publishers and a reader: whoever comes first, the reader never goes back, and the newer version stays.
 #[test]
-fn ring_versions_only_go_up_in_every_order() {
+fn ring_r6_versions_only_go_up_in_every_order() {
     loom::model(|| {
         let current = Arc::new(Current::new(Version(1, "")));
         let publishers: Vec<_> = [2, 3]

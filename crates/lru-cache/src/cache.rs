@@ -33,19 +33,19 @@ pub use self::answer::{Answer, Negative};
 pub use self::iter::Iter;
 use self::open::Bypass;
 pub use self::refresh::{Due, Refresh, Served};
-use self::shard::{Locked, Shard};
+use self::shard::{Locked, Look, Shard};
 pub(crate) use self::shard_count::shard_count;
 #[cfg(feature = "serde")]
 pub use self::snapshot::Snapshot;
 use crate::builder::{Builder, Unlimited, Weigher};
 use crate::engine::{Engine, Fresh};
 use crate::expiry::Lifetimes;
-use crate::insertion::{Cause, Evicted, Eviction, Inserted, Outcome};
+use crate::insertion::{Cause, Evicted, Inserted, Outcome};
 use crate::listener::{Gone, Listener, Told};
 use crate::policy::selector::Selector;
 use crate::policy::{Policy, mixed};
 use crate::raw::open::Read;
-use crate::sets::{Exchange, ONE_SET, Pool};
+use crate::sets::{Exchange, Glimpse, ONE_SET, Pool, Trail};
 use crate::stats::Stats;
 use crate::tags::Tags;
 use crate::terms::Terms;
@@ -97,6 +97,8 @@ pub struct Cache<K, V, S = MapHasher, C = SystemClock> {
     clock: C,
     /// Whether any entry can have a deadline; until then a look-up does not read the clock. Only ever set.
     timed: AtomicBool,
+    /// Whether a look-up is more than a look under the lock of a shard: because of that, or because there is a bypass.
+    detours: AtomicBool,
     /// See [`Builder::load_patience`].
     patience: Duration,
 }
@@ -161,6 +163,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
             Shard::new(engine)
         };
         let selector = Selector::for_policy(parts.policy, parts.capacity, is_weighed, parts.seed);
+        let is_open = bypass.is_some();
         Cache {
             shards: (0..parts.n_shards).map(shard).collect(),
             bypass,
@@ -172,6 +175,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
             hasher: parts.hasher,
             clock: parts.clock,
             timed: AtomicBool::new(parts.lifetimes.is_any()),
+            detours: AtomicBool::new(parts.lifetimes.is_any() || is_open),
             tags: parts.lifetimes.tags,
             patience: parts.patience,
         }
@@ -327,14 +331,15 @@ where
     /// When this returns, no load of the key that began before stores its value over this one. See
     /// [`Outcome`](crate::Outcome) for when the value is not stored.
     pub fn insert(&self, key: K, value: V) -> Inserted<K, V> {
+        if self.is_plain() {
+            return self.store_plain(key, value);
+        }
         self.store(key, value, Terms::new())
     }
 
     /// [`insert`](Cache::insert), with a time to live in place of the cache's.
     pub fn insert_for(&self, key: K, value: V, time_to_live: Duration) -> Inserted<K, V> {
-        // Relaxed: who learns of the entry from this thread learns of this as well. Somebody else who looks it up
-        // without having read the clock sees it as of the latest time its shard has seen, no earlier than now.
-        self.timed.store(true, Ordering::Relaxed);
+        self.set_timed();
         self.store(key, value, Some(time_to_live).into())
     }
 
@@ -344,7 +349,78 @@ where
         Q: Equivalent<K> + ?Sized,
         V: Clone,
     {
+        if self.detours.load(Ordering::Relaxed) {
+            return self.get_by_detour(hash, key);
+        }
+        // Each way out of here is a jump, so that the usual look-up has nothing to keep for later.
+        let Some(mut contents) = self.shard(hash).look() else {
+            return self.get_by_detour(hash, key);
+        };
+        let Some(table) = contents.engine.table() else {
+            return self.get_in_full(contents, hash, key);
+        };
+        match table.get_hot(hash, key) {
+            Ok((value, tells)) => {
+                let value = value.clone();
+                drop(contents);
+                if tells {
+                    return self.get_and_adapt(hash, value);
+                }
+                Some(value)
+            }
+            Err(trail) => self.get_on(contents, trail, hash, key),
+        }
+    }
+
+    #[inline(never)]
+    fn get_on<Q>(&self, mut contents: Look<'_, K, V>, trail: Trail, hash: u64, key: &Q) -> Option<V>
+    where
+        Q: Equivalent<K> + ?Sized,
+        V: Clone,
+    {
+        let Some(table) = contents.engine.table() else {
+            return self.get_in_full(contents, hash, key);
+        };
+        let is_absent = match table.get_on(trail, hash, key) {
+            Glimpse::Value(value, tells) => {
+                let value = value.clone();
+                drop(contents);
+                if tells {
+                    self.adapt(hash, true);
+                }
+                return Some(value);
+            }
+            Glimpse::Absent => true,
+            Glimpse::Over => false,
+        };
+        if is_absent && !contents.engine.has_more_to_look_at() {
+            return None;
+        }
+        self.get_in_full(contents, hash, key)
+    }
+
+    #[inline]
+    fn get_and_adapt(&self, hash: u64, value: V) -> Option<V> {
+        self.adapt(hash, true);
+        Some(value)
+    }
+
+    #[inline(never)]
+    fn get_by_detour<Q>(&self, hash: u64, key: &Q) -> Option<V>
+    where
+        Q: Equivalent<K> + ?Sized,
+        V: Clone,
+    {
         self.get_at(hash, key, self.now())
+    }
+
+    #[inline(never)]
+    fn get_in_full<Q>(&self, contents: Look<'_, K, V>, hash: u64, key: &Q) -> Option<V>
+    where
+        Q: Equivalent<K> + ?Sized,
+        V: Clone,
+    {
+        self.get_under_lock(contents.into(), hash, key, Tick::ZERO)
     }
 
     #[inline]
@@ -454,21 +530,48 @@ where
         contents.engine.peek(found, now).map(read)
     }
 
+    /// Stores a plain entry in one go, where nothing is in the way.
     #[inline]
+    fn store_plain(&self, key: K, value: V) -> Inserted<K, V> {
+        let hash = self.hasher.hash_one(&key);
+        let mut contents = self.shard(hash).lock();
+        if !contents.is_quiet() {
+            drop(contents);
+            return self.store_by_steps(hash, key, value, Terms::new());
+        }
+        let exchange = contents.engine.put_at_once(hash, key, value);
+        drop(contents);
+        let (outcome, evicted) = match exchange {
+            Exchange::Added => (Outcome::New, Evicted::none()),
+            Exchange::InPlaceOf(key, value) => {
+                (Outcome::New, Evicted::one(key, value, Cause::Capacity))
+            }
+            Exchange::Replaced(key, value) => {
+                self.adapt(hash, true);
+                let outcome = Outcome::Replaced { key, value };
+                let evicted = Evicted::none();
+                return Inserted { outcome, evicted };
+            }
+            Exchange::None(key, value) => {
+                return self.store_by_steps(hash, key, value, Terms::new());
+            }
+        };
+        self.adapt(hash, false);
+        Inserted { outcome, evicted }
+    }
+
     fn store(&self, key: K, value: V, terms: Terms) -> Inserted<K, V> {
         if self.listener.is_some() {
             return self.store_and_tell(key, value, terms);
         }
         let hash = self.hasher.hash_one(&key);
+        self.store_by_steps(hash, key, value, terms)
+    }
+
+    #[inline(never)]
+    fn store_by_steps(&self, hash: u64, key: K, value: V, terms: Terms) -> Inserted<K, V> {
         let mut evicted = Evicted::none();
-        let outcome = if self.is_plain(terms) {
-            match self.store_plain(hash, key, value, &mut evicted) {
-                Ok(outcome) => outcome,
-                Err((key, value)) => self.store_hashed(hash, key, value, terms, &mut evicted),
-            }
-        } else {
-            self.store_hashed(hash, key, value, terms, &mut evicted)
-        };
+        let outcome = self.store_hashed(hash, key, value, terms, &mut evicted);
         Inserted { outcome, evicted }
     }
 
@@ -482,43 +585,11 @@ where
         Inserted { outcome, evicted }
     }
 
-    /// Whether what is stored weighs one, lives for ever, and is like others.
+    /// Whether what is stored without terms weighs one and lives for ever, and nobody is told of what leaves for it.
     #[inline]
-    fn is_plain(&self, terms: Terms) -> bool {
+    fn is_plain(&self) -> bool {
         let timed = self.timed.load(Ordering::Relaxed);
-        !timed && terms == Terms::new() && self.weigher.is_none()
-    }
-
-    /// Stores a plain entry in one go, where nothing is in the way.
-    #[inline]
-    fn store_plain(
-        &self,
-        hash: u64,
-        key: K,
-        value: V,
-        evicted: &mut Evicted<K, V>,
-    ) -> Result<Outcome<K, V>, (K, V)> {
-        let mut contents = self.shard(hash).lock();
-        if !contents.is_quiet() {
-            drop(contents);
-            return Err((key, value));
-        }
-        let stored = contents.engine.put_at_once(hash, key, value);
-        drop(contents);
-        let outcome = match stored? {
-            Exchange::Added => Outcome::New,
-            Exchange::Replaced(key, value) => Outcome::Replaced { key, value },
-            Exchange::InPlaceOf(key, value) => {
-                evicted.push(Eviction {
-                    key,
-                    value,
-                    cause: Cause::Capacity,
-                });
-                Outcome::New
-            }
-        };
-        self.adapt(hash, matches!(outcome, Outcome::Replaced { .. }));
-        Ok(outcome)
+        !timed && self.weigher.is_none() && self.listener.is_none()
     }
 
     fn store_hashed(
@@ -560,6 +631,14 @@ where
         } else {
             Tick::ZERO
         }
+    }
+
+    /// Has look-ups read the clock from here on.
+    fn set_timed(&self) {
+        // Relaxed: who learns of the entry from this thread learns of this as well. Somebody else who looks it up
+        // without having read the clock sees it as of the latest time its shard has seen, no earlier than now.
+        self.timed.store(true, Ordering::Relaxed);
+        self.detours.store(true, Ordering::Relaxed);
     }
 
     #[inline(never)]

@@ -23,7 +23,7 @@ use crate::policy::Policy;
 use crate::policy::arm::Arm;
 use crate::raw::open::Home;
 #[cfg(feature = "std")]
-use crate::sets::{Exchange, Pool};
+use crate::sets::{Exchange, Pool, Sets};
 use crate::stats::Stats;
 use crate::terms::Terms;
 
@@ -212,6 +212,13 @@ impl<K, V> Engine<K, V> {
         self.machine.get_at_once(hash, key, now)
     }
 
+    /// The table of entries, if it is of the usual kind.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn table(&mut self) -> Option<&mut Sets<K, V>> {
+        self.machine.table()
+    }
+
     /// After [`get_at_once`](Engine::get_at_once) has found nothing: whether there is another place to look, and then the miss
     /// is not counted.
     #[cfg(feature = "std")]
@@ -229,17 +236,12 @@ impl<K, V> Engine<K, V> {
     /// has changed.
     #[cfg(feature = "std")]
     #[inline]
-    pub(crate) fn put_at_once(
-        &mut self,
-        hash: u64,
-        key: K,
-        value: V,
-    ) -> Result<Exchange<K, V>, (K, V)>
+    pub(crate) fn put_at_once(&mut self, hash: u64, key: K, value: V) -> Exchange<K, V>
     where
         K: Eq,
     {
         if self.pins.is_some() {
-            return Err((key, value));
+            return Exchange::None(key, value);
         }
         self.machine.put_at_once(hash, key, value)
     }

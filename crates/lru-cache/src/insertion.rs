@@ -124,6 +124,16 @@ impl<K, V> Evicted<K, V> {
         }
     }
 
+    /// One entry, of which nobody will be told either.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) const fn one(key: K, value: V, cause: Cause) -> Self {
+        Evicted {
+            first: Some(Eviction { key, value, cause }),
+            rest: Vec::new(),
+        }
+    }
+
     pub(crate) fn push(&mut self, eviction: Eviction<K, V>) {
         if self.first.is_none() {
             self.first = Some(eviction);

@@ -73,6 +73,8 @@ pub(crate) struct Columns<'a> {
     pub(crate) tags: (&'a [u8], &'a [u8]),
     pub(crate) marks: &'a [u16],
     pub(crate) notes: &'a mut [u8],
+    /// A bit each for the first 64 slots, which the policy sets by [`Slots::set_hot`].
+    pub(crate) hot: &'a mut u64,
     pub(crate) orders: &'a mut [u16],
     pub(crate) past: &'a mut [u16],
 }
@@ -106,6 +108,10 @@ pub(crate) struct Tally {
     pub(crate) past: Past,
     /// Added before the window's share is rounded down, so that over many sets it comes out right.
     pub(crate) dither: u8,
+    /// All orders of the window are above this.
+    pub(crate) floor: u16,
+    /// A slot that may well be the window's oldest.
+    pub(crate) next: u16,
 }
 
 impl Tally {
@@ -116,6 +122,8 @@ impl Tally {
             cursor: 0,
             past: Past::Nothing,
             dither: 0,
+            floor: 0,
+            next: 0,
         }
     }
 }
@@ -143,6 +151,20 @@ fn grown(slots: usize) -> usize {
     slots + (slots / 16).next_multiple_of(2).max(4)
 }
 
+/// The bit of a slot, which those beyond the first 64 do not have.
+#[inline]
+pub(crate) fn bit(at: usize) -> u64 {
+    if at < 64 { 1 << at } else { 0 }
+}
+
+/// The bits of slots of which one is freed, and the last takes its place.
+#[inline]
+fn without(bits: u64, at: usize, last: usize) -> u64 {
+    let moved = if bits & bit(last) == 0 { 0 } else { bit(at) };
+    // If it is the last itself that is freed, nobody moves.
+    (bits & !bit(at) | moved) & !bit(last)
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::rc::Rc;
@@ -164,7 +186,7 @@ mod tests {
     }
 
     /// Any operations, beside a vector.
-    fn beside_a_vector<E, B>(mut block: B, make: impl Fn(u32) -> E, most: u64)
+    fn beside_a_vector<E, B>(mut block: B, make: impl Fn(u32) -> E, most: u64, keeps_hot: bool)
     where
         E: Clone + PartialEq + core::fmt::Debug,
         B: Slots<E, Rc<u8>>,
@@ -172,28 +194,41 @@ mod tests {
         let by_mark = cfg!(purlin_safe) || core::mem::needs_drop::<E>() || size_of::<E>() == 0;
         let mut rng = Rng::from_seed(4);
         let mut naive: Vec<(Slot, E)> = Vec::new();
+        let mut hot: Vec<bool> = Vec::new();
+        block.make_room();
         for step in 0..if cfg!(miri) { 220 } else { 2_000u32 } {
             let at = rng.below(naive.len().max(1) as u64) as usize;
-            match rng.below(8) {
+            match rng.below(9) {
                 0..=3 if (naive.len() as u64) < most => {
+                    block.make_room();
                     block.push(slot(step), make(step));
                     naive.push((slot(step), make(step)));
+                    hot.push(false);
                 }
                 4 if !naive.is_empty() => {
                     assert_eq!(block.replace(at, slot(step), make(step)), naive[at].1);
                     naive[at] = (slot(step), make(step));
+                    hot[at] = false;
                 }
                 5 if step % 2 == 0 && !naive.is_empty() => {
                     assert_eq!(block.swap_entry(at, make(step)), naive[at].1);
                     naive[at].1 = make(step);
                 }
+                6 if !naive.is_empty() => {
+                    block.set_hot(at);
+                    hot[at] = keeps_hot && at < 64;
+                }
                 5 if !naive.is_empty() => {
                     block.columns().orders[at] = 7;
-                    block.notes_mut()[at] = 9;
+                    block.columns().notes[at] = 9;
                     (naive[at].0.order, naive[at].0.note) = (7, 9);
                 }
                 _ if !naive.is_empty() => {
                     assert_eq!(block.swap_remove(at), naive.swap_remove(at).1);
+                    let last = hot.len() - 1;
+                    // Of those beyond the first 64 it is not known.
+                    hot[at] = hot[last];
+                    hot.truncate(last);
                 }
                 _ => {}
             }
@@ -202,6 +237,7 @@ mod tests {
             let each = if cfg!(miri) { 7 } else { 1 };
             for (at, (slot, entry)) in naive.iter().enumerate().step_by(each) {
                 assert_eq!(block.slot(at), *slot);
+                assert_eq!(block.is_hot(at), hot[at]);
                 assert_eq!(block.entry(at), entry);
                 let found = block.find(slot.print, |other| other == entry);
                 let first = naive.iter().position(|(other, its)| {
@@ -233,10 +269,12 @@ mod tests {
         }
         assert!(block.side().is_none());
         block.set_side(Rc::new(1));
+        assert!((0..block.len()).all(|at| !block.is_hot(at)));
         block.make_past(24);
         block.columns().past[23] = 5;
         block.tally_mut().now = 6;
         while block.len() < if cfg!(miri) { 60 } else { 100 } {
+            block.make_room();
             block.push(slot(block.len() as u32), make(1));
         }
         let past = block.columns().past;
@@ -250,10 +288,10 @@ mod tests {
     #[test]
     fn it_does_what_a_vector_does() {
         let steps = if cfg!(miri) { 50 } else { 300 };
-        beside_a_vector(Block::new(), |n| (u64::from(n), n), steps);
-        beside_a_vector(Block::new(), |_| (), steps);
-        beside_a_vector(Block::new(), |n| alloc::format!("{n}"), steps);
-        beside_a_vector(Block::new(), |n| [n as u8; 3], steps);
+        beside_a_vector(Block::new(), |n| (u64::from(n), n), steps, true);
+        beside_a_vector(Block::new(), |_| (), steps, true);
+        beside_a_vector(Block::new(), |n| alloc::format!("{n}"), steps, true);
+        beside_a_vector(Block::new(), |n| [n as u8; 3], steps, true);
     }
 
     #[cfg(all(feature = "std", target_pointer_width = "64"))]
@@ -264,18 +302,18 @@ mod tests {
         let flag = |n| (n % 2 == 0, char::from_u32(n).unwrap_or('-'));
         if let Some(home) = open::Home::new() {
             let home = open::shared::<_, _, Rc<u8>>(home);
-            beside_a_vector(open::Open::make(&home), |n| (u64::from(n), n), most);
+            beside_a_vector(open::Open::make(&home), |n| (u64::from(n), n), most, false);
             // The second has its memory from the first.
-            beside_a_vector(open::Open::make(&home), |n| (u64::from(n), n), most);
+            beside_a_vector(open::Open::make(&home), |n| (u64::from(n), n), most, false);
         }
         if let Some(home) = open::Home::new() {
             let home = open::shared::<_, _, Rc<u8>>(home);
-            beside_a_vector(open::Open::make(&home), flag, most);
+            beside_a_vector(open::Open::make(&home), flag, most, false);
         }
         if let Some(home) = open::Home::new() {
             let home = open::shared::<_, _, Rc<u8>>(home);
             let make = |n| ([n as u8; 6], u128::from(n));
-            beside_a_vector(open::Open::make(&home), make, most);
+            beside_a_vector(open::Open::make(&home), make, most, false);
         }
     }
 
@@ -284,12 +322,14 @@ mod tests {
         let life = Rc::new(());
         let mut block: Block<_, Rc<()>> = Block::new();
         for n in 0..100 {
+            block.make_room();
             block.push(slot(n), Rc::clone(&life));
         }
         drop(block.swap_remove(3));
         drop(block.replace(5, slot(500), Rc::clone(&life)));
         assert_eq!(Rc::strong_count(&life), 100);
         block.set_side(Rc::clone(&life));
+        block.make_room();
         block.push(slot(7), Rc::clone(&life));
         assert_eq!(Rc::strong_count(&life), 102);
         drop(block);
@@ -304,6 +344,7 @@ mod tests {
 
         let mut block: Block<Wide> = Block::new();
         for n in 0..20 {
+            block.make_room();
             block.push(slot(n), Wide(n as u8));
         }
         for n in 0..20 {

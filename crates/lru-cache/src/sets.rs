@@ -101,7 +101,25 @@ struct Rest {
     counts: Stats,
 }
 
-/// What became of an entry that was stored.
+/// Where a look-up goes on: in this set, and in it first in these slots, a bit each.
+#[cfg(feature = "std")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trail {
+    set: usize,
+    near: u64,
+}
+
+/// What a look-up of a table saw in which nothing was timed when it began.
+#[cfg(feature = "std")]
+pub(crate) enum Glimpse<'a, V> {
+    /// A value, and whether a policy learns something from that, as in [`Glance`].
+    Value(&'a V, bool),
+    Absent,
+    /// Its time is over.
+    Over,
+}
+
+/// What became of an entry that was to be stored in one go.
 #[cfg(feature = "std")]
 pub(crate) enum Exchange<K, V> {
     /// There was room.
@@ -110,6 +128,8 @@ pub(crate) enum Exchange<K, V> {
     Replaced(K, V),
     /// This one had to leave for it.
     InPlaceOf(K, V),
+    /// It is given back, and nothing has changed.
+    None(K, V),
 }
 
 /// Up to so many entries a cache is one set.
@@ -132,6 +152,55 @@ const DUES_A_UNIT: usize = 16;
 const LOOK_AT: usize = 8;
 
 const _: () = assert!(GROUP_MAX < SLOTS_MAX && BEGINS_WITH_MAX <= SETS_MAX);
+
+#[cfg(feature = "std")]
+impl<K, V> Sets<K, V> {
+    /// The first part of a look-up where nothing has a deadline: it ends here if the entry is hot, and so most do. With the
+    /// value comes whether a policy learns something from that, as in [`Glance`].
+    #[inline]
+    pub(crate) fn get_hot<Q>(&mut self, hash: u64, key: &Q) -> Result<(&V, bool), Trail>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let spot = self.spot(hash);
+        let set = spot.set(self.doublings);
+        let mut trail = Trail { set, near: 0 };
+        let Some(group) = self.groups.get(set) else {
+            return Err(trail);
+        };
+        trail.near = group.near(spot.print);
+        if self.rules.heeds_order() {
+            return Err(trail);
+        }
+        let value = group.hot(trail.near, key).ok_or(trail)?;
+        self.hits += 1;
+        Ok((value, self.has_evicted))
+    }
+
+    /// The second.
+    #[inline]
+    pub(crate) fn get_on<Q>(&mut self, trail: Trail, hash: u64, key: &Q) -> Glimpse<'_, V>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let print = self.spot(hash).print;
+        let got = self
+            .groups
+            .get_mut(trail.set)
+            .and_then(|group| group.get_among(trail.near, print, key, &self.rules, &self.expiry));
+        match got {
+            Some(Got::Value(value)) => {
+                self.hits += 1;
+                Glimpse::Value(value, self.has_evicted)
+            }
+            Some(Got::Over) => Glimpse::Over,
+            None => {
+                self.misses += 1;
+                Glimpse::Absent
+            }
+        }
+    }
+}
 
 impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
     pub(crate) fn new(
@@ -160,7 +229,7 @@ impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
             doublings: 0,
             most_doublings,
             has_evicted: false,
-            rules: Rules { arm, ways },
+            rules: Rules::new(arm, ways),
             len: 0,
             hits: 0,
             expiry: Expiry::new(lifetimes, seed),
@@ -231,7 +300,7 @@ impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
     }
 
     pub(crate) fn set_arm(&mut self, arm: Arm) {
-        self.rules.arm = arm;
+        self.rules = Rules::new(arm, self.rules.ways);
     }
 
     #[inline]
@@ -384,7 +453,7 @@ impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
         let signs = Signs {
             latest: self.expiry.latest(),
             looks_at: self.expiry.looks_at(),
-            heeds_order: self.rules.arm.heeds_order_of_use(),
+            heeds_order: self.rules.heeds_order(),
             has_evicted: self.has_evicted,
         };
         B::show(&self.home, signs);
@@ -513,9 +582,11 @@ impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
         self.groups = groups.into_boxed_slice();
         self.arranged();
         self.hand = 0;
-        // Each half may have what the whole had, and the look for the dead begins anew.
-        let dues = self.rest.dues.iter().flat_map(|&due| [due, due]).collect();
-        self.rest.dues = dues;
+        // Some deadlines are earlier by being written shorter, and the look for the dead begins anew.
+        if !self.rest.dues.is_empty() {
+            let ends = self.groups.iter_mut().map(Group::reckon_ends);
+            self.rest.dues = ends.map(|end| self.expiry.leaves_at(end)).collect();
+        }
         (self.rest.looks_at, self.rest.least_due) = (0, Tick::MAX);
         self.grows_at = self.when_to_grow();
     }

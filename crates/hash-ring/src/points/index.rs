@@ -110,7 +110,8 @@ impl Index {
     }
 
     /// Where to look for the position of a hash.
-    #[inline]
+    // Always, as what calls it.
+    #[inline(always)]
     pub(super) fn near(&self, hash: u64) -> Near {
         let (bucket, part) = bucket(hash, self.n_buckets);
         match &self.starts {

@@ -6,7 +6,6 @@ use core::hash::{BuildHasher, Hash};
 
 use equivalent::Equivalent;
 use purlin_core::Clock;
-use purlin_core::sync::atomic::Ordering;
 
 use super::Cache;
 use super::shard::Watched;
@@ -183,7 +182,7 @@ where
         };
         if time.is_own() {
             // As in `insert_for`.
-            self.timed.store(true, Ordering::Relaxed);
+            self.set_timed();
         }
         let owned = key.to_owned();
         let weight = value.as_ref().map_or(0, |value| self.weigh(&owned, value));

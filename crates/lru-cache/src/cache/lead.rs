@@ -5,7 +5,6 @@ use alloc::sync::Arc as StdArc;
 use core::hash::{BuildHasher, Hash};
 use core::ops::Deref;
 use core::time::Duration;
-use purlin_core::sync::atomic::Ordering;
 
 use purlin_core::Clock;
 use purlin_core::sync::Arc;
@@ -195,7 +194,7 @@ where
     fn store(&self, key: K, value: V, terms: Terms) {
         if terms.lasts().is_some() {
             // As in `insert_for`.
-            self.cache.timed.store(true, Ordering::Relaxed);
+            self.cache.set_timed();
         }
         let weight = self.cache.weigh(&key, &value);
         let now = self.cache.now();

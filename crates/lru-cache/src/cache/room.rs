@@ -161,7 +161,7 @@ where
     pub fn insert_on(&self, key: K, value: V, terms: Terms) -> Inserted<K, V> {
         if terms.lasts().is_some() {
             // Relaxed, as in `insert_for`.
-            self.timed.store(true, Ordering::Relaxed);
+            self.set_timed();
         }
         self.store(key, value, terms)
     }

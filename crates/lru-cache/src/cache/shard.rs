@@ -77,6 +77,20 @@ impl<K, V> Shard<K, V> {
         }
     }
 
+    /// Takes the lock for a look-up, which has nothing to show to those who look without the lock; if that needs no waiting.
+    ///
+    /// # Panics
+    ///
+    /// As [`lock`](Self::lock).
+    #[inline]
+    pub(super) fn look(&self) -> Option<Look<'_, K, V>> {
+        let inside = Inside::enter();
+        Some(Look {
+            contents: self.contents.try_lock()?,
+            inside,
+        })
+    }
+
     /// Takes the lock if that needs no waiting.
     ///
     /// # Panics
@@ -132,6 +146,39 @@ pub(super) struct Locked<'a, K, V> {
     /// Before the mark, so that the lock is released before the mark is taken off.
     contents: LockGuard<'a, Contents<K, V>>,
     _inside: Inside,
+}
+
+/// The same for a look-up.
+#[derive(Debug)]
+pub(super) struct Look<'a, K, V> {
+    /// As above.
+    contents: LockGuard<'a, Contents<K, V>>,
+    inside: Inside,
+}
+
+impl<'a, K, V> From<Look<'a, K, V>> for Locked<'a, K, V> {
+    fn from(look: Look<'a, K, V>) -> Self {
+        Locked {
+            contents: look.contents,
+            _inside: look.inside,
+        }
+    }
+}
+
+impl<K, V> Deref for Look<'_, K, V> {
+    type Target = Contents<K, V>;
+
+    #[inline]
+    fn deref(&self) -> &Contents<K, V> {
+        &self.contents
+    }
+}
+
+impl<K, V> DerefMut for Look<'_, K, V> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Contents<K, V> {
+        &mut self.contents
+    }
 }
 
 impl<K, V> Drop for Locked<'_, K, V> {

@@ -3,7 +3,6 @@ use core::fmt;
 use core::hash::{BuildHasher, Hash};
 
 use purlin_core::Clock;
-use purlin_core::sync::atomic::Ordering;
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde::{Deserialize, Deserializer};
 
@@ -196,7 +195,7 @@ where
     /// Stores what was read, in a cache that is empty and that nobody else has.
     fn fill(&self, read: Read<K, V>) {
         if read.is_timed() {
-            self.timed.store(true, Ordering::Relaxed);
+            self.set_timed();
         }
         if let (Some(adaptation), Some(state)) = (&self.adaptation, &read.head.selector) {
             if self.weigher.is_some() {

@@ -62,7 +62,7 @@ fn put_into_open<K: Eq, V>(
     hash: u64,
     key: K,
     value: V,
-) -> Result<Exchange<K, V>, (K, V)> {
+) -> Exchange<K, V> {
     sets.put_at_once(hash, key, value)
 }
 
@@ -160,19 +160,14 @@ impl<K, V> Machine<K, V> {
 
     #[cfg(feature = "std")]
     #[inline]
-    pub(crate) fn put_at_once(
-        &mut self,
-        hash: u64,
-        key: K,
-        value: V,
-    ) -> Result<Exchange<K, V>, (K, V)>
+    pub(crate) fn put_at_once(&mut self, hash: u64, key: K, value: V) -> Exchange<K, V>
     where
         K: Eq,
     {
         match self {
             Machine::Sets(sets) => sets.put_at_once(hash, key, value),
             Machine::Open(sets) => put_into_open(sets, hash, key, value),
-            Machine::Exact(_) => Err((key, value)),
+            Machine::Exact(_) => Exchange::None(key, value),
         }
     }
 
@@ -245,6 +240,15 @@ impl<K, V> Machine<K, V> {
             Machine::Sets(sets) => sets.get_at_once(hash, key, now),
             Machine::Open(sets) => get_from_open(sets, hash, key, now),
             Machine::Exact(_) => None,
+        }
+    }
+
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn table(&mut self) -> Option<&mut Sets<K, V>> {
+        match self {
+            Machine::Sets(sets) => Some(sets),
+            _ => None,
         }
     }
 

@@ -3,8 +3,9 @@ use alloc::vec::Vec;
 use purlin_core::Rng;
 
 use super::arm::Admission;
+use super::past::{NOBODY, ghost};
 use super::set::Rules;
-use crate::raw::{Columns, Print, Slot, lanes};
+use crate::raw::{Columns, Print, Slot, Tally, bit, lanes};
 
 /// A note: the hits of this residency, at most three.
 pub(super) const HITS: u8 = 3;
@@ -26,6 +27,26 @@ const NONE: u16 = u16::MAX;
 pub(super) enum Segment {
     Window,
     Main,
+}
+
+/// The window's part of so many slots.
+#[inline]
+fn window_share(rules: &Rules, slots: usize, dither: u8) -> usize {
+    let share = (slots * usize::from(rules.arm.window) + usize::from(dither)) / 256;
+    share.clamp(1, slots.max(1))
+}
+
+/// The oldest of the window. Who comes takes the slot of who leaves, so those who came one after another often stand one after
+/// another, and then it is found by one look.
+#[inline]
+fn oldest_of_window(tally: &Tally, notes: &[u8], orders: &[u16]) -> Option<usize> {
+    let next = usize::from(tally.next);
+    let next = if next < notes.len() { next } else { 0 };
+    // Nobody's order is between these two.
+    if notes[next] & MAIN == 0 && orders[next] == tally.floor + 1 {
+        return Some(next);
+    }
+    lanes::oldest(notes, orders, MAIN, 0, tally.in_window.into())
 }
 
 /// Who stands where, who goes up, and who has to leave.
@@ -103,32 +124,60 @@ impl Columns<'_> {
         self.tally.in_window -= u16::from(self.is_in_window(at));
     }
 
-    /// Chooses the entry that is worth least, beside `kept` if that is one, and remembers it as one who left. Its slot is
-    /// for one that is expected in `coming`, or to be freed. There must be an entry to choose.
-    // Without the word, the compiler calls it, now that there are two kinds of block.
+    /// Puts who comes in the place of a newcomer that fails its probation, and remembers that one. So it goes most often, and it takes one
+    /// look at each column. Otherwise nothing has changed but that who comes was [expected](Self::expect), in this segment.
+    ///
+    /// The set must remember ghosts, by rules that try newcomers.
+    // Called, it would have the columns in memory.
     #[inline(always)]
-    pub(super) fn victim(
+    pub(super) fn replace_newcomer(
         &mut self,
-        coming: Option<Segment>,
-        kept: Option<usize>,
+        print: Print,
         rules: &Rules,
-        rng: &mut Rng,
-    ) -> usize {
-        // Most often it is a newcomer that fails its probation, which takes one look.
-        if rules.arm.admission == Admission::Hits && kept.is_none() {
-            let stay = self.len() - 1 + usize::from(coming.is_some());
-            if self.is_window_over(coming, self.window_share(rules, stay)) {
-                if let Some(oldest) = self.oldest(Segment::Window, None) {
-                    if self.notes[oldest] & HITS < rules.arm.threshold {
-                        if rules.arm.ghosts {
-                            self.haunt(self.print(oldest), self.orders[oldest]);
-                        }
-                        return oldest;
-                    }
-                }
+    ) -> Result<(usize, Slot), Segment> {
+        let len = self.len();
+        let (marks, orders) = (&self.marks[..len], &mut self.orders[..len]);
+        let was_here = lanes::find_word(self.past, ghost(print));
+        let segment = match was_here {
+            Some(at) => {
+                self.past[at] = NOBODY;
+                Segment::Main
             }
+            None => Segment::Window,
+        };
+        let tally = &mut *self.tally;
+        let comes = u16::from(segment == Segment::Window);
+        let share = window_share(rules, len, tally.dither);
+        if usize::from(tally.in_window + comes) <= share || tally.now >= NONE - 1 {
+            return Err(segment);
         }
-        self.victim_by_all_rules(coming, kept, rules, rng)
+        let Some(oldest) = oldest_of_window(tally, self.notes, orders) else {
+            return Err(segment);
+        };
+        if self.notes[oldest] & HITS >= rules.arm.threshold {
+            return Err(segment);
+        }
+        let (near, far) = self.tags;
+        let tag = match near.get(oldest) {
+            Some(tag) => *tag,
+            None => far[oldest - near.len()],
+        };
+        let mark = marks[oldest];
+        let cursor = usize::from(tally.cursor);
+        self.past[cursor] = ghost(Print { tag, mark });
+        let next = cursor + 1;
+        tally.cursor = if next < self.past.len() {
+            next as u16
+        } else {
+            0
+        };
+        tally.floor = orders[oldest];
+        tally.next = oldest as u16 + 1;
+        tally.in_window -= 1 - comes;
+        tally.now += 1;
+        let note = if segment == Segment::Main { MAIN } else { 0 };
+        let order = tally.now;
+        Ok((oldest, Slot { print, note, order }))
     }
 
     /// Whether the window has more than its share, with who comes.
@@ -138,8 +187,10 @@ impl Columns<'_> {
         usize::from(self.tally.in_window) + comes > window
     }
 
+    /// Chooses the entry that is worth least, beside `kept` if that is one, and remembers it as one who left. Its slot is
+    /// for one that is expected in `coming`, or to be freed. There must be an entry to choose.
     #[inline(never)]
-    fn victim_by_all_rules(
+    pub(super) fn victim(
         &mut self,
         coming: Option<Segment>,
         kept: Option<usize>,
@@ -208,6 +259,7 @@ impl Columns<'_> {
                 }
                 self.promote(candidate);
                 self.notes[candidate] &= !HITS;
+                self.cool(candidate);
                 None
             }
             Admission::Frequency => self.judge_by_frequency(candidate, kept, rules, rng),
@@ -230,6 +282,7 @@ impl Columns<'_> {
             self.promote(candidate);
             let note = &mut self.notes[candidate];
             *note -= u8::from(*note & HITS > 0);
+            self.cool(candidate);
             Some(victim)
         } else {
             Some(candidate)
@@ -262,8 +315,13 @@ impl Columns<'_> {
     /// The window's part of so many slots.
     #[inline]
     fn window_share(&self, rules: &Rules, slots: usize) -> usize {
-        let share = (slots * usize::from(rules.arm.window) + usize::from(self.tally.dither)) / 256;
-        share.clamp(1, slots.max(1))
+        window_share(rules, slots, self.tally.dither)
+    }
+
+    /// The next use of an entry counts again.
+    #[inline]
+    fn cool(&mut self, at: usize) {
+        *self.hot &= !bit(at);
     }
 
     fn in_main(&self) -> usize {
@@ -278,19 +336,21 @@ impl Columns<'_> {
     /// The oldest of a segment, beside `kept`.
     #[inline]
     fn oldest(&self, segment: Segment, kept: Option<usize>) -> Option<usize> {
-        let is_in = if segment == Segment::Main { MAIN } else { 0 };
-        self.oldest_with(MAIN, is_in, kept)
+        match segment {
+            Segment::Main => self.oldest_with(MAIN, MAIN, kept, self.in_main()),
+            Segment::Window => self.oldest_with(MAIN, 0, kept, self.tally.in_window.into()),
+        }
     }
 
-    /// The oldest of those whose note is this under a mask, beside `kept`.
+    /// The oldest of those whose note is this under a mask, beside `kept`. There are `most` of them, or fewer.
     #[inline]
-    fn oldest_with(&self, mask: u8, is: u8, kept: Option<usize>) -> Option<usize> {
+    fn oldest_with(&self, mask: u8, is: u8, kept: Option<usize>, most: usize) -> Option<usize> {
         let (notes, orders) = (&*self.notes, &*self.orders);
         let Some(kept) = kept else {
-            return lanes::oldest(notes, orders, mask, is);
+            return lanes::oldest(notes, orders, mask, is, most);
         };
-        let before = lanes::oldest(&notes[..kept], &orders[..kept], mask, is);
-        let after = lanes::oldest(&notes[kept + 1..], &orders[kept + 1..], mask, is);
+        let before = lanes::oldest(&notes[..kept], &orders[..kept], mask, is, most);
+        let after = lanes::oldest(&notes[kept + 1..], &orders[kept + 1..], mask, is, most);
         let after = after.map(|at| kept + 1 + at);
         before.into_iter().chain(after).min_by_key(|&at| orders[at])
     }
@@ -309,7 +369,8 @@ impl Columns<'_> {
         }
         // The hand goes round, takes a hit from each, and stops at the first that has none. So it stops at the
         // oldest of those with the fewest hits, after as many whole rounds, and those before it went once more.
-        let with_hits = |hits: u8| self.oldest_with(MAIN | HITS, MAIN | hits, kept);
+        let in_main = self.in_main();
+        let with_hits = |hits: u8| self.oldest_with(MAIN | HITS, MAIN | hits, kept, in_main);
         let victim = (0..=HITS)
             .find_map(with_hits)
             .expect("main has an entry, with hits or without");
@@ -335,6 +396,9 @@ impl Columns<'_> {
                 self.orders[at] = behind + 1 + ahead;
             }
             self.notes[at] = note & !HITS | hits;
+            if hits < HITS {
+                self.cool(at);
+            }
         }
         self.tally.now += passed;
         Some(victim)
@@ -388,5 +452,6 @@ impl Columns<'_> {
             *order = anew(*order);
         }
         self.tally.now = orders.len() as u16;
+        self.tally.floor = 0;
     }
 }

@@ -93,7 +93,7 @@ impl Columns<'_> {
 }
 
 /// The ghost of nobody.
-const NOBODY: u16 = 0;
+pub(super) const NOBODY: u16 = 0;
 const ROWS: usize = 4;
 const COUNTER_MAX: u16 = 15;
 /// Prints counted before a halving, for each entry the set is meant for.
@@ -117,7 +117,7 @@ fn counters(print: Print, words: usize) -> [(usize, u32); ROWS] {
 /// What is kept of a print. The upper bits of the mark say little in a cache whose sets were cut in two as it grew, so
 /// the tag's are put there.
 #[inline]
-fn ghost(print: Print) -> u16 {
+pub(super) fn ghost(print: Print) -> u16 {
     (print.mark ^ u16::from(print.tag) << 8).max(1)
 }
 
@@ -132,6 +132,7 @@ mod tests {
     struct Memory {
         tally: Tally,
         past: Vec<u16>,
+        hot: u64,
     }
 
     impl Memory {
@@ -142,6 +143,7 @@ mod tests {
                     ..Tally::new()
                 },
                 past: alloc::vec![0; past.words(ways)],
+                hot: 0,
             }
         }
 
@@ -151,6 +153,7 @@ mod tests {
                 tags: (&[], &[]),
                 marks: &[],
                 notes: &mut [],
+                hot: &mut self.hot,
                 orders: &mut [],
                 past: &mut self.past,
             }

@@ -56,6 +56,9 @@ pub(crate) fn rank(place: usize, len: usize) -> u32 {
 impl<E, S, B: Slots<E, S>> Set<E, S, B> {
     /// The [`rank`] of each entry.
     pub(crate) fn ranks(&mut self) -> Vec<u32> {
+        if self.len() == 0 {
+            return Vec::new();
+        }
         let orders = self.block.columns().orders;
         let mut by_order: Vec<usize> = (0..orders.len()).collect();
         by_order.sort_unstable_by_key(|&at| orders[at]);
@@ -84,6 +87,7 @@ impl<E, S, B: Slots<E, S>> Set<E, S, B> {
         repute: Repute,
         rules: &Rules,
     ) -> usize {
+        self.block.make_room();
         if rules.arm.admission == Admission::Frequency {
             self.remember(Past::Counts, rules);
             let mut columns = self.block.columns();
@@ -174,7 +178,7 @@ mod tests {
     #[test]
     fn a_set_that_was_taken_elsewhere_gives_up_the_same_entries_in_the_same_order() {
         for arm in Arm::CHOICES {
-            let rules = Rules { arm, ways: 32 };
+            let rules = Rules::new(arm, 32);
             let mut rng = Rng::from_seed(5);
             let mut set: Set<u32> = Set::new();
             for _ in 0..3_000 {
@@ -194,6 +198,7 @@ mod tests {
             by_rank.sort_unstable_by_key(|&at| ranks[at]);
             let mut other: Set<u32> = Set::new();
             // So that the share of the window is rounded alike.
+            other.block.make_room();
             other.block.tally_mut().dither = set.block.tally().dither;
             other.block.tally_mut().now = 1;
             for at in by_rank {

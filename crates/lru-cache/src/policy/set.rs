@@ -4,13 +4,14 @@ use core::marker::PhantomData;
 use purlin_core::Rng;
 
 use super::arm::{Admission, Arm};
-use super::order::{HITS, MAIN};
+use super::order::{HITS, MAIN, Segment};
 use crate::raw::{Block, Past, Print, Slots};
 
 /// A few dozen entries and what a policy knows of them. Where one leaves for good, the last takes its place.
 ///
 /// 1. `in_window` is the number of slots in the window.
-/// 2. No two slots, and no slot and a ghost, have the same order, and all orders are from 1 to `now`.
+/// 2. All orders of the window are above `floor`.
+/// 3. No two slots, and no slot and a ghost, have the same order, and all orders are from 1 to `now`.
 #[derive(Debug)]
 pub(crate) struct Set<E, S = (), B = Block<E, S>> {
     pub(super) block: B,
@@ -21,8 +22,29 @@ pub(crate) struct Set<E, S = (), B = Block<E, S>> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
     pub(crate) arm: Arm,
+    /// Whether the arm wants to know of every use.
+    heeds_order: bool,
+    /// Whether the arm is one where most who leave are newcomers that were not asked for, and are remembered.
+    tries_newcomers: bool,
     /// How many entries a set is meant for. It may have more or fewer.
     pub(crate) ways: u32,
+}
+
+impl Rules {
+    pub(crate) fn new(arm: Arm, ways: u32) -> Self {
+        Rules {
+            arm,
+            heeds_order: arm.heeds_order_of_use(),
+            tries_newcomers: arm.admission == Admission::Hits && arm.ghosts,
+            ways,
+        }
+    }
+
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn heeds_order(&self) -> bool {
+        self.heeds_order
+    }
 }
 
 impl<E, S> Set<E, S> {
@@ -101,27 +123,37 @@ impl<E, S, B: Slots<E, S>> Set<E, S, B> {
         self.block.prefetch();
     }
 
+    /// Whether a use changes nothing: the key is known to be hot, and the order of use does not matter.
+    #[inline]
+    pub(crate) fn is_hot(&self, at: usize, rules: &Rules) -> bool {
+        self.block.is_hot(at) && !rules.heeds_order
+    }
+
     /// Takes note of a use.
     #[inline]
     pub(crate) fn hit(&mut self, at: usize, rules: &Rules) {
-        // Once a key is known to be hot, its use changes nothing, unless the order of use matters.
-        if self.block.notes()[at] & HITS < HITS || rules.arm.heeds_order_of_use() {
+        if !self.is_hot(at, rules) {
             self.note_hit(at, rules);
         }
     }
 
     #[inline(never)]
     fn note_hit(&mut self, at: usize, rules: &Rules) {
-        let note = &mut self.block.notes_mut()[at];
+        let note = &mut self.block.columns().notes[at];
         if *note & HITS < HITS {
             *note += 1;
+            if *note & HITS == HITS {
+                self.block.set_hot(at);
+            }
             if rules.arm.admission == Admission::Frequency {
                 self.remember(Past::Counts, rules);
                 let mut columns = self.block.columns();
                 columns.count(columns.print(at));
             }
+        } else {
+            self.block.set_hot(at);
         }
-        if rules.arm.heeds_order_of_use() {
+        if rules.heeds_order {
             self.block.columns().hit_in_order(at, rules);
         }
     }
@@ -142,6 +174,7 @@ impl<E, S, B: Slots<E, S>> Set<E, S, B> {
     /// Adds an entry that is not there, as the newest, at the end, to a set that is to keep all it has.
     pub(crate) fn add(&mut self, print: Print, entry: E, rules: &Rules) -> usize {
         self.catch_up(rules);
+        self.block.make_room();
         if rules.arm.admission == Admission::Frequency {
             self.remember(Past::Counts, rules);
         }
@@ -166,9 +199,29 @@ impl<E, S, B: Slots<E, S>> Set<E, S, B> {
         rng: &mut Rng,
     ) -> (usize, E) {
         self.catch_up(rules);
+        if !rules.tries_newcomers {
+            return self.exchange_by_all_rules(print, entry, None, rules, rng);
+        }
+        self.remember(Past::Ghosts, rules);
+        match self.block.columns().replace_newcomer(print, rules) {
+            Ok((at, slot)) => (at, self.block.replace(at, slot, entry)),
+            Err(segment) => self.exchange_by_all_rules(print, entry, Some(segment), rules, rng),
+        }
+    }
+
+    /// [`exchange`](Self::exchange), if need be for one who is expected in a segment already.
+    #[inline(never)]
+    fn exchange_by_all_rules(
+        &mut self,
+        print: Print,
+        entry: E,
+        expected: Option<Segment>,
+        rules: &Rules,
+        rng: &mut Rng,
+    ) -> (usize, E) {
         self.remember_as(rules);
         let mut columns = self.block.columns();
-        let segment = columns.expect(print, rules);
+        let segment = expected.unwrap_or_else(|| columns.expect(print, rules));
         let at = columns.victim(Some(segment), None, rules, rng);
         columns.leave(at);
         let slot = columns.newest(print, segment);
@@ -208,6 +261,7 @@ impl<E, S, B: Slots<E, S>> Set<E, S, B> {
         for at in (0..self.len()).rev() {
             let slot = self.block.slot(at);
             if goes(slot.print) {
+                other.block.make_room();
                 other.block.tally_mut().in_window += u16::from(slot.note & MAIN == 0);
                 let entry = self.free(at);
                 other.block.push(slot, entry);
@@ -230,9 +284,13 @@ impl<E, S, B: Slots<E, S>> Set<E, S, B> {
         while other.len() > 0 {
             let at = other.len() - 1;
             let slot = other.block.slot(at);
+            self.block.make_room();
             self.block.tally_mut().in_window += u16::from(slot.note & MAIN == 0);
             let entry = other.free(at);
             self.block.push(slot, entry);
+        }
+        if mine + its == 0 {
+            return;
         }
         // From one end of either to the other, as a zip.
         let columns = self.block.columns();
@@ -251,12 +309,10 @@ impl<E, S, B: Slots<E, S>> Set<E, S, B> {
         for (n, (_, at)) in ranked.into_iter().enumerate() {
             columns.orders[at] = n as u16 + 1;
         }
-        if mine + its > 0 {
-            self.block.make_past(0);
-            let tally = self.block.tally_mut();
-            tally.now = (mine + its) as u16;
-            (tally.past, tally.cursor) = (Past::Nothing, 0);
-        }
+        self.block.make_past(0);
+        let tally = self.block.tally_mut();
+        (tally.now, tally.floor) = ((mine + its) as u16, 0);
+        (tally.past, tally.cursor) = (Past::Nothing, 0);
     }
 
     /// Sees to it that the set remembers those it does not hold in the way that its arm asks for.
@@ -288,7 +344,6 @@ impl<E, S, B: Slots<E, S>> Set<E, S, B> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::order::Segment;
     use super::*;
 
     fn print(n: u32) -> Print {
@@ -299,12 +354,21 @@ mod tests {
     }
 
     fn rules(arm: Arm) -> Rules {
-        Rules { arm, ways: 32 }
+        Rules::new(arm, 32)
     }
 
     impl Set<u32> {
         fn check(&mut self) {
+            if self.len() == 0 {
+                return;
+            }
+            let hot: Vec<bool> = (0..self.len()).map(|at| self.block.is_hot(at)).collect();
             let columns = self.block.columns();
+            let mut notes = columns.notes.iter().zip(hot);
+            assert!(notes.all(|(note, is_hot)| !is_hot || note & HITS == HITS));
+            let floor = columns.tally.floor;
+            let mut window = columns.notes.iter().zip(&*columns.orders);
+            assert!(window.all(|(note, &order)| note & MAIN != 0 || order > floor));
             let in_window = columns.notes.iter().filter(|&note| note & MAIN == 0);
             assert_eq!(usize::from(columns.tally.in_window), in_window.count());
             let mut orders = columns.orders.to_vec();
@@ -387,6 +451,7 @@ mod tests {
         let mut set = Set::new();
         let rules = rules(arm);
         for hash in 0..4 {
+            set.block.make_room();
             let slot = set.block.columns().newest(print(hash), Segment::Main);
             set.block.push(slot, hash);
         }

@@ -22,10 +22,7 @@ const WAYS: usize = 32;
 impl Shadow {
     pub(super) fn new(arm: Arm, capacity: usize, rng: Rng) -> Self {
         Shadow {
-            rules: Rules {
-                arm,
-                ways: WAYS as u32,
-            },
+            rules: Rules::new(arm, WAYS as u32),
             sets: Box::default(),
             capacity,
             rng,

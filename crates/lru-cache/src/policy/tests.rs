@@ -31,10 +31,7 @@ impl Sample {
     fn request(&mut self, key: u64) -> bool {
         let hash = (key + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let hash = hash ^ (hash >> 31);
-        let rules = Rules {
-            arm: self.selector.arm(),
-            ways: self.ways as u32,
-        };
+        let rules = Rules::new(self.selector.arm(), self.ways as u32);
         let spot = spot(hash, self.sets.len() as u32);
         let set = &mut self.sets[spot.set(0)];
         let found = set.find(spot.print, |()| true);

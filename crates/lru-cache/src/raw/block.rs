@@ -20,6 +20,7 @@ pub(crate) trait Slots<E, S>: Sized + fmt::Debug {
 
     fn len(&self) -> usize;
     fn tally(&self) -> Tally;
+    /// There must be memory for it, as there is once there was room for a slot or the past.
     fn tally_mut(&mut self) -> &mut Tally;
     /// The first slot with this print and an entry of which `is_it` is true.
     fn find(&self, print: Print, is_it: impl FnMut(&E) -> bool) -> Option<usize>;
@@ -28,9 +29,16 @@ pub(crate) trait Slots<E, S>: Sized + fmt::Debug {
     fn entry(&self, at: usize) -> &E;
     /// Puts another entry into a slot that stays what it is.
     fn swap_entry(&mut self, at: usize, entry: E) -> E;
-    fn notes(&self) -> &[u8];
-    fn notes_mut(&mut self) -> &mut [u8];
-    /// All but the entries.
+    /// Whether the policy has said of a slot that a use of it changes nothing. It is known without a look at the columns.
+    #[inline]
+    fn is_hot(&self, _at: usize) -> bool {
+        false
+    }
+    /// Says so, if there is a place to write it down. It holds until the slot has another entry, there is a side, or the policy
+    /// takes it back in the columns.
+    #[inline]
+    fn set_hot(&mut self, _at: usize) {}
+    /// All but the entries. There must be memory for the tally.
     fn columns(&mut self) -> Columns<'_>;
     /// Makes room for so many words of the past, all zero.
     fn make_past(&mut self, words: usize);
@@ -41,7 +49,9 @@ pub(crate) trait Slots<E, S>: Sized + fmt::Debug {
     fn set_side(&mut self, side: S);
     /// Tells the processor that the columns will be wanted.
     fn prefetch(&self);
-    /// Adds a slot at the end.
+    /// Sees to it that there is memory for one more slot, and for the tally.
+    fn make_room(&mut self);
+    /// Adds a slot at the end, for which there is room.
     fn push(&mut self, slot: Slot, entry: E);
     /// Puts another entry into a slot.
     fn replace(&mut self, at: usize, slot: Slot, entry: E) -> E;
@@ -98,6 +108,32 @@ impl<E, S> Block<E, S> {
     pub(crate) const fn new() -> Self {
         Block(Inner::new())
     }
+
+    /// Which of the near slots have this tag, a bit each.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn near_agreeing(&self, tag: u8) -> u64 {
+        self.0.near_agreeing(tag)
+    }
+
+    /// The entry of which `is_it` is true in one of these near slots, if that is [hot](Slots::set_hot).
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn find_hot(&self, near: u64, is_it: impl FnMut(&E) -> bool) -> Option<&E> {
+        self.0.find_hot(near, is_it)
+    }
+
+    /// [`find`](Slots::find), by who knows already which of the near slots have the tag.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn find_among(
+        &self,
+        near: u64,
+        print: Print,
+        is_it: impl FnMut(&E) -> bool,
+    ) -> Option<usize> {
+        self.0.find_among(near, print, is_it)
+    }
 }
 
 impl<E, S> Slots<E, S> for Block<E, S> {
@@ -151,13 +187,13 @@ impl<E, S> Slots<E, S> for Block<E, S> {
     }
 
     #[inline]
-    fn notes(&self) -> &[u8] {
-        self.0.notes()
+    fn is_hot(&self, at: usize) -> bool {
+        self.0.is_hot(at)
     }
 
     #[inline]
-    fn notes_mut(&mut self) -> &mut [u8] {
-        self.0.notes_mut()
+    fn set_hot(&mut self, at: usize) {
+        self.0.set_hot(at);
     }
 
     #[inline]
@@ -186,6 +222,11 @@ impl<E, S> Slots<E, S> for Block<E, S> {
     #[inline]
     fn prefetch(&self) {
         self.0.prefetch();
+    }
+
+    #[inline]
+    fn make_room(&mut self) {
+        self.0.make_room();
     }
 
     #[inline]

@@ -247,16 +247,6 @@ impl<K, V, S> Slots<(K, V), S> for Open<K, V, S> {
     }
 
     #[inline]
-    fn notes(&self) -> &[u8] {
-        self.desk.notes()
-    }
-
-    #[inline]
-    fn notes_mut(&mut self) -> &mut [u8] {
-        self.desk.notes_mut()
-    }
-
-    #[inline]
     fn columns(&mut self) -> Columns<'_> {
         // SAFETY: tags are written by methods that take `self` mutably, and the columns borrow it.
         let near = unsafe { self.node.as_ref().tags(self.desk.len()) };
@@ -288,6 +278,10 @@ impl<K, V, S> Slots<(K, V), S> for Open<K, V, S> {
     #[inline]
     fn prefetch(&self) {
         self.desk.prefetch();
+    }
+
+    fn make_room(&mut self) {
+        self.desk.make_room();
     }
 
     fn push(&mut self, slot: Slot, entry: (K, V)) {

@@ -11,7 +11,7 @@ use core::mem::needs_drop;
 use core::ptr::{self, NonNull};
 use core::slice;
 
-use super::{Columns, Print, Slot, Tally, grown};
+use super::{Columns, Print, Slot, Tally, bit, grown, without};
 
 /// The slots of a set: a line of memory with what a look-up reads first, and the rest in one allocation, or none until
 /// the first slot.
@@ -20,11 +20,12 @@ use super::{Columns, Print, Slot, Tally, grown};
 ///
 /// 1. If `cap > 0`, `start` is what `alloc` gave for that layout and may access all of it, and nobody else uses it.
 /// 2. `len <= cap`, and `cap` is zero or even and at least four.
-/// 3. The first `len` entries are initialised, all of the columns between the entries and the side, and the side if
+/// 3. The first `len` entries are initialised, the tally, all of the columns between that and the side, and the side if
 ///    there is one.
 /// 4. Tags are zero from `len` on, and before it none is.
 /// 5. The tags of the first `NEAR` slots are in the block itself if `IN_LINE` is as many, or nowhere here if it is zero: then
 ///    whoever has the block has them.
+/// 6. No slot from `len` on is `hot`, and none at all if there is a side.
 #[repr(C)]
 pub(crate) struct Packed<E, S, const IN_LINE: usize, const NEAR: usize> {
     start: NonNull<u8>,
@@ -32,7 +33,8 @@ pub(crate) struct Packed<E, S, const IN_LINE: usize, const NEAR: usize> {
     cap: u16,
     past: u16,
     has_side: bool,
-    tally: Tally,
+    /// Here, so that most look-ups need none of the columns.
+    hot: u64,
     /// Those of the first slots; the others are in a column.
     tags: [u8; IN_LINE],
     owns: PhantomData<(E, S)>,
@@ -45,6 +47,7 @@ const LANES: usize = 16;
 /// Where the columns of an allocation begin, in bytes from its start. The entries are first.
 #[derive(Clone, Copy)]
 struct Offsets {
+    tally: usize,
     notes: usize,
     /// The tags of the slots that are not near. What comes after them is longer than [`LANES`], if there are any.
     far_tags: usize,
@@ -58,13 +61,15 @@ impl Offsets {
     /// With an even `cap` all columns but the side's begin at even places.
     #[inline]
     const fn of<E, S>(near: usize, cap: usize, past: usize) -> Self {
-        let notes = cap * size_of::<E>();
+        let tally = cap * size_of::<E>();
+        let notes = tally + size_of::<Tally>();
         let far_tags = notes + cap;
         let orders = far_tags + cap.saturating_sub(near).next_multiple_of(2);
         let marks = orders + 2 * cap;
         let past_words = past;
         let past = marks + 2 * cap;
         Offsets {
+            tally,
             notes,
             far_tags,
             orders,
@@ -97,7 +102,7 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
             cap: 0,
             past: 0,
             has_side: false,
-            tally: Tally::new(),
+            hot: 0,
             tags: [0; IN_LINE],
             owns: PhantomData,
         }
@@ -110,21 +115,65 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
 
     #[inline]
     pub(crate) fn tally(&self) -> Tally {
-        self.tally
+        if self.cap == 0 {
+            return Tally::new();
+        }
+        // SAFETY: there is an allocation, and the tally in it is initialised.
+        unsafe { *self.tally_place() }
     }
 
     #[inline]
     pub(crate) fn tally_mut(&mut self) -> &mut Tally {
-        &mut self.tally
+        assert!(self.cap > 0, "memory comes before what is noted in it");
+        // SAFETY: as for `tally`, and the borrow of `self` is exclusive.
+        unsafe { &mut *self.tally_place() }
+    }
+
+    #[inline]
+    pub(crate) fn is_hot(&self, at: usize) -> bool {
+        self.hot & bit(at) != 0
+    }
+
+    #[inline]
+    pub(crate) fn set_hot(&mut self, at: usize) {
+        if at < self.len() && !self.has_side {
+            self.hot |= bit(at);
+        }
     }
 
     /// The first slot with this print and an entry of which `is_it` is true.
     #[inline]
-    pub(crate) fn find(&self, print: Print, mut is_it: impl FnMut(&E) -> bool) -> Option<usize> {
+    pub(crate) fn find(&self, print: Print, is_it: impl FnMut(&E) -> bool) -> Option<usize> {
+        self.find_among(self.near_agreeing(print.tag), print, is_it)
+    }
+
+    /// The entry of which `is_it` is true in one of these slots, if that is hot.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn find_hot(&self, near: u64, mut is_it: impl FnMut(&E) -> bool) -> Option<&E> {
+        let mut agree = near & self.hot;
+        while agree != 0 {
+            // SAFETY: no slot from `len` on is hot, and the first `len` entries are initialised.
+            let entry = unsafe { &*self.entries().add(agree.trailing_zeros() as usize) };
+            if is_it(entry) {
+                return Some(entry);
+            }
+            agree &= agree - 1;
+        }
+        None
+    }
+
+    /// [`find`](Self::find), by who knows already which of the near slots have the tag.
+    #[inline]
+    pub(crate) fn find_among(
+        &self,
+        near: u64,
+        print: Print,
+        mut is_it: impl FnMut(&E) -> bool,
+    ) -> Option<usize> {
         // An entry without memory of its own is looked at as soon as its mark would be, and says more.
         let asks_mark = needs_drop::<E>() || size_of::<E>() == 0;
-        // A branch for each sixteen tags would be taken by chance, so all near tags are compared before one.
-        let mut agree = self.near_agreeing(print.tag);
+        let mut agree = near;
         while agree != 0 {
             let at = agree.trailing_zeros() as usize;
             if (!asks_mark || self.marks()[at] == print.mark) && is_it(self.entry(at)) {
@@ -139,8 +188,9 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
     }
 
     /// Which of the first [`NEAR`] slots have this tag, a bit each.
+    // A branch for each sixteen tags would be taken by chance, so all of them are compared before one.
     #[inline]
-    fn near_agreeing(&self, tag: u8) -> u64 {
+    pub(crate) fn near_agreeing(&self, tag: u8) -> u64 {
         const { assert!(IN_LINE == NEAR && NEAR >= 2 * LANES && NEAR <= 3 * LANES) };
         let first = self.tags.as_ptr();
         // SAFETY: three times [`LANES`] bytes of the tags, the last of which begin with eight of those before them.
@@ -151,7 +201,8 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
                 agreeing(first.add(NEAR - LANES), tag),
             )
         };
-        let high = u64::from(high >> (3 * LANES - NEAR)) << (2 * LANES);
+        // Its lowest bits are of slots that the middle has too.
+        let high = u64::from(high) << (NEAR - LANES);
         u64::from(low) | u64::from(middle) << LANES | high
     }
 
@@ -255,12 +306,6 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
     }
 
     #[inline]
-    pub(crate) fn notes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as for `notes`, and the borrow of `self` is exclusive.
-        unsafe { slice::from_raw_parts_mut(self.at(self.offsets().notes), self.len()) }
-    }
-
-    #[inline]
     fn marks(&self) -> &[u16] {
         // SAFETY: as for `notes`; aligned because the start is, and the column begins at an even place.
         unsafe { slice::from_raw_parts(self.at(self.offsets().marks).cast(), self.len()) }
@@ -275,20 +320,22 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
     /// All but the entries.
     #[inline]
     pub(crate) fn columns(&mut self) -> Columns<'_> {
+        assert!(self.cap > 0, "memory comes before what is noted in it");
         let (len, offsets) = (self.len(), self.offsets());
         let (start, near) = (self.start.as_ptr(), len.min(NEAR));
         let column = |offset: usize| start.wrapping_add(offset);
-        // SAFETY: initialised parts of different columns, with as many items as are in them; or none, at a pointer that
-        // is not null. Those of two bytes are aligned as in `marks`. The borrow of `self` is exclusive.
+        // SAFETY: there is an allocation, and these are initialised parts of different columns, with as many items as are in
+        // them. Those of two bytes are aligned as in `marks`. The borrow of `self` is exclusive.
         unsafe {
             Columns {
-                tally: &mut self.tally,
+                tally: &mut *column(offsets.tally).cast(),
                 tags: (
                     &self.tags[..near.min(IN_LINE)],
                     slice::from_raw_parts(column(offsets.far_tags), len - near),
                 ),
                 marks: slice::from_raw_parts(column(offsets.marks).cast(), len),
                 notes: slice::from_raw_parts_mut(column(offsets.notes), len),
+                hot: &mut self.hot,
                 orders: slice::from_raw_parts_mut(column(offsets.orders).cast(), len),
                 past: slice::from_raw_parts_mut(column(offsets.past).cast(), self.past.into()),
             }
@@ -297,7 +344,7 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
 
     /// Makes room for so many words of the past, all zero.
     pub(crate) fn make_past(&mut self, words: usize) {
-        if usize::from(self.past) != words {
+        if self.cap == 0 || usize::from(self.past) != words {
             self.resize(usize::from(self.cap).max(grown(0)), words, self.has_side);
         }
         self.columns().past.fill(0);
@@ -323,6 +370,7 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
         // SAFETY: the allocation has a place for it, and nothing is there that would have to be dropped.
         unsafe { self.side_place().write(side) };
         self.has_side = true;
+        self.hot = 0;
     }
 
     /// Tells the processor that the columns will be wanted.
@@ -335,14 +383,20 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
         }
     }
 
-    /// Adds a slot at the end.
-    pub(crate) fn push(&mut self, slot: Slot, entry: E) {
-        debug_assert_ne!(slot.print.tag, 0);
+    /// Sees to it that there is memory for one more slot.
+    #[inline]
+    pub(crate) fn make_room(&mut self) {
         if self.len == self.cap {
             self.resize(grown(self.cap.into()), self.past.into(), self.has_side);
         }
+    }
+
+    /// Adds a slot at the end, for which there is room.
+    pub(crate) fn push(&mut self, slot: Slot, entry: E) {
+        debug_assert_ne!(slot.print.tag, 0);
+        assert!(self.len < self.cap, "room is made before");
         let len = self.len();
-        // SAFETY: `len < cap` now, so there is an allocation, and nothing is in that place that would have to be
+        // SAFETY: `len < cap`, so there is an allocation, and nothing is in that place that would have to be
         // dropped.
         unsafe {
             self.write(len, slot);
@@ -355,6 +409,7 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
     #[inline]
     pub(crate) fn replace(&mut self, at: usize, slot: Slot, entry: E) -> E {
         let before = core::mem::replace(self.entry_mut(at), entry);
+        self.hot &= !bit(at);
         // SAFETY: `entry_mut` has checked that `at < len`.
         unsafe { self.write(at, slot) };
         before
@@ -364,6 +419,7 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
     pub(crate) fn swap_remove(&mut self, at: usize) -> E {
         assert!(at < self.len());
         let last = self.len() - 1;
+        self.hot = without(self.hot, at, last);
         let moved = Slot {
             print: Print {
                 // Written to where none is kept, it goes nowhere.
@@ -436,6 +492,11 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
     }
 
     #[inline]
+    fn tally_place(&self) -> *mut Tally {
+        self.at(self.offsets().tally).cast()
+    }
+
+    #[inline]
     fn side_place(&self) -> *mut S {
         self.at(self.offsets().side).cast()
     }
@@ -458,10 +519,11 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
         let (old, new) = (self.offsets(), Offsets::of::<E, S>(NEAR, cap, past));
         let len = self.len();
         // SAFETY: the new allocation is apart from the old. Each column has room for `len` slots in both, or as many
-        // words of the past as are copied. All of the columns is initialised before. Entries and side are moved: the old
+        // words of the past as are copied. The tally and all of the columns are initialised before. Entries and side are moved: the old
         // allocation is freed without a look at them, and nothing in between can panic.
         unsafe {
             let to = |offset: usize| start.as_ptr().add(offset);
+            to(new.tally).cast::<Tally>().write(self.tally());
             to(new.notes).write_bytes(0, new.side - new.notes);
             if self.cap > 0 {
                 let copy = |from: usize, into: usize, bytes: usize| {

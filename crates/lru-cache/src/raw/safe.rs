@@ -1,11 +1,12 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Columns, Print, Slot, Tally, grown};
+use super::{Columns, Print, Slot, Tally, bit, grown, without};
 
 /// The slots of a set, a vector a column, all of one length.
 pub(crate) struct Vectors<E, S> {
     tally: Tally,
+    hot: u64,
     side: Option<S>,
     past: Vec<u16>,
     tags: Vec<u8>,
@@ -19,6 +20,7 @@ impl<E, S> Vectors<E, S> {
     pub(crate) const fn new() -> Self {
         Vectors {
             tally: Tally::new(),
+            hot: 0,
             side: None,
             past: Vec::new(),
             tags: Vec::new(),
@@ -60,6 +62,7 @@ impl<E, S> Vectors<E, S> {
     pub(crate) fn set_side(&mut self, side: S) {
         assert!(self.side.is_none(), "there is one side");
         self.side = Some(side);
+        self.hot = 0;
     }
 
     /// Tells the processor that the columns will be wanted.
@@ -70,6 +73,33 @@ impl<E, S> Vectors<E, S> {
         (0..self.len()).find(|&at| {
             self.tags[at] == print.tag && self.marks[at] == print.mark && is_it(&self.entries[at])
         })
+    }
+
+    /// Which of the first 64 slots have this tag, a bit each.
+    #[cfg(feature = "std")]
+    pub(crate) fn near_agreeing(&self, tag: u8) -> u64 {
+        let tags = self.tags.iter().enumerate();
+        let agree = tags.filter(|(_, other)| **other == tag);
+        agree.fold(0, |all, (at, _)| all | bit(at))
+    }
+
+    /// The entry of which `is_it` is true in one of these slots, if that is hot.
+    #[cfg(feature = "std")]
+    pub(crate) fn find_hot(&self, near: u64, mut is_it: impl FnMut(&E) -> bool) -> Option<&E> {
+        let entries = self.entries.iter().enumerate();
+        let mut hot = entries.filter(|(at, _)| near & self.hot & bit(*at) != 0);
+        hot.find_map(|(_, entry)| is_it(entry).then_some(entry))
+    }
+
+    /// [`find`](Self::find), which here has no use for what is known.
+    #[cfg(feature = "std")]
+    pub(crate) fn find_among(
+        &self,
+        _near: u64,
+        print: Print,
+        is_it: impl FnMut(&E) -> bool,
+    ) -> Option<usize> {
+        self.find(print, is_it)
     }
 
     pub(crate) fn slot(&self, at: usize) -> Slot {
@@ -95,12 +125,14 @@ impl<E, S> Vectors<E, S> {
         &mut self.entries[at]
     }
 
-    pub(crate) fn notes(&self) -> &[u8] {
-        &self.notes
+    pub(crate) fn is_hot(&self, at: usize) -> bool {
+        self.hot & bit(at) != 0
     }
 
-    pub(crate) fn notes_mut(&mut self) -> &mut [u8] {
-        &mut self.notes
+    pub(crate) fn set_hot(&mut self, at: usize) {
+        if self.side.is_none() {
+            self.hot |= bit(at);
+        }
     }
 
     /// All but the entries.
@@ -110,16 +142,21 @@ impl<E, S> Vectors<E, S> {
             tags: (&self.tags, &[]),
             marks: &self.marks,
             notes: &mut self.notes,
+            hot: &mut self.hot,
             orders: &mut self.orders,
             past: &mut self.past,
         }
     }
 
-    /// Adds a slot at the end.
-    pub(crate) fn push(&mut self, slot: Slot, entry: E) {
+    /// Sees to it that there is memory for one more slot.
+    pub(crate) fn make_room(&mut self) {
         if self.len() == self.entries.capacity() {
             self.entries.reserve_exact(grown(self.len()) - self.len());
         }
+    }
+
+    /// Adds a slot at the end.
+    pub(crate) fn push(&mut self, slot: Slot, entry: E) {
         self.tags.push(slot.print.tag);
         self.notes.push(slot.note);
         self.marks.push(slot.print.mark);
@@ -129,6 +166,7 @@ impl<E, S> Vectors<E, S> {
 
     /// Puts another entry into a slot.
     pub(crate) fn replace(&mut self, at: usize, slot: Slot, entry: E) -> E {
+        self.hot &= !bit(at);
         self.tags[at] = slot.print.tag;
         self.notes[at] = slot.note;
         self.marks[at] = slot.print.mark;
@@ -138,6 +176,7 @@ impl<E, S> Vectors<E, S> {
 
     /// Frees a slot; the last takes its place.
     pub(crate) fn swap_remove(&mut self, at: usize) -> E {
+        self.hot = without(self.hot, at, self.len() - 1);
         self.tags.swap_remove(at);
         self.notes.swap_remove(at);
         self.marks.swap_remove(at);

@@ -1,8 +1,10 @@
+mod deadline;
+
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use purlin_core::Tick;
 
+use self::deadline::{Coding, LONG, SHORT};
 use super::GROUP_MAX;
 use crate::expiry::{Expiry, Life};
 use crate::tags::Label;
@@ -35,48 +37,79 @@ impl Extra {
     };
 }
 
-/// The [`Extra`] of each entry of a set, in 32-bit words, a row of them for each entry. A row has a word for what was other
-/// than plain of any entry so far, and no more.
+/// The [`Extra`] of each entry of a set, a row of bytes for each. A row has bytes for what was other than plain of any entry
+/// so far, and no more.
 ///
-/// 1. `rows` begins with as many words for each of `len` entries as `kinds` has bits, in the order of the bits.
-/// 2. A deadline is a word that [`pack`] made of the time from `base` on.
+/// 1. `rows` begins with a row for each of `len` entries. A row has what `kinds` says, in the order of its bits, each
+///    as many bytes as [`BYTES`] has for it.
+/// 2. Weights have no byte without those below it. A deadline is a word that [`LONG`] made of the time from the base on, or
+///    [`SHORT`] without its fourth byte.
 #[derive(Debug)]
 pub(crate) struct Extras {
-    base: Tick,
-    /// With words to spare at the end. A vector would take a word more in each set.
-    rows: Box<[u32]>,
+    /// With bytes to spare at the end. A vector would take a word more in each set.
+    rows: Box<[u8]>,
+    /// As [`LONG`] has it, from the beginning of time.
+    base: u32,
     kinds: u16,
     len: u16,
 }
 
 /// There is one for each set, so a word counts.
-const _: () = assert!(GROUP_MAX < u16::MAX as usize && size_of::<Extras>() <= 32);
+const _: () = assert!(GROUP_MAX < u16::MAX as usize && size_of::<Extras>() <= 24);
 
-/// The lower half of the weight.
-const WEIGHT: u16 = 1;
-/// The upper half.
-const HEAVY: u16 = 2;
-const DIES: u16 = 4;
-const IDLE: u16 = 8;
+/// The bytes of a weight: its four lowest, from the lowest on, and its upper half.
+const WEIGHTS: u16 = 0b1_1111;
+/// The lower 24 bits of a deadline.
+const DIES: u16 = 1 << 5;
+/// The same of the time to idle.
+const IDLE: u16 = 1 << 7;
 /// The lower half of the moment that an entry with tags is of.
-const SINCE: u16 = 16;
+const SINCE: u16 = 1 << 9;
 /// The upper half.
-const LATE: u16 = 32;
+const LATE: u16 = 1 << 10;
 /// Its first two tags.
-const TAGS: u16 = 64;
+const TAGS: u16 = 1 << 11;
 /// The others.
-const MORE_TAGS: u16 = 128;
-/// What it costs to make the value anew.
-const COST: u16 = 256;
-/// What is left of that since the last use; see [`Extras::pay`].
-const CREDIT: u16 = 512;
+const MORE_TAGS: u16 = 1 << 12;
+/// What it costs to make the value anew, and what is left of that since the last use; see [`Extras::pay`].
+const COST: u16 = 1 << 13;
+
+/// The upper 8 bits of a deadline of this kind.
+const fn fine(kind: u16) -> u16 {
+    kind << 1
+}
+
+/// How many bytes each kind has: five of weights, two of deadlines, two of idle times, and the rest.
+const BYTES: [u8; 14] = [1, 1, 1, 1, 4, 3, 1, 3, 1, 4, 4, 4, 4, 8];
+/// How many bytes the kinds of each combination have together: of the lower seven, and of the upper.
+const WIDTHS: [[u8; HALF]; 2] = widths();
+const HALF_BITS: usize = BYTES.len() / 2;
+const HALF: usize = 1 << HALF_BITS;
+
+const fn widths() -> [[u8; HALF]; 2] {
+    let mut widths = [[0; HALF]; 2];
+    let mut kinds = 1;
+    while kinds < HALF {
+        let (rest, bit) = (kinds & (kinds - 1), kinds.trailing_zeros() as usize);
+        widths[0][kinds] = widths[0][rest] + BYTES[bit];
+        widths[1][kinds] = widths[1][rest] + BYTES[HALF_BITS + bit];
+        kinds += 1;
+    }
+    widths
+}
+
+#[inline]
+fn width_of(kinds: u16) -> usize {
+    let (low, high) = (usize::from(kinds) % HALF, usize::from(kinds) >> HALF_BITS);
+    usize::from(WIDTHS[0][low]) + usize::from(WIDTHS[1][high % HALF])
+}
 
 impl Extras {
     /// For so many entries, all plain as yet.
     pub(super) fn new(now: Tick) -> Self {
         Extras {
-            base: now,
             rows: Box::default(),
+            base: LONG.pack(Tick::ZERO, now),
             kinds: 0,
             len: 0,
         }
@@ -84,18 +117,21 @@ impl Extras {
 
     #[inline]
     pub(super) fn weight(&self, at: usize) -> usize {
-        let low = self.word(at, WEIGHT).unwrap_or(1);
-        let high = self.word(at, HEAVY).unwrap_or(0);
-        // Where it was 32 bits wide, it was less.
-        (u64::from(high) << 32 | u64::from(low)) as usize
+        let bytes = width_of(self.kinds & WEIGHTS);
+        if bytes == 0 {
+            return 1;
+        }
+        // They are the first of their row.
+        let row = at * self.width();
+        let bytes = self.rows[row..row + bytes].iter().rev();
+        bytes.fold(0, |above, &byte| above << 8 | usize::from(byte))
     }
 
     #[inline]
     pub(super) fn life(&self, at: usize) -> Life {
-        let end = |word: Option<u32>| word.map_or(Tick::MAX, |word| unpack(self.base, word));
         Life {
-            dies_at: end(self.word(at, DIES)),
-            idle_at: end(self.word(at, IDLE)),
+            dies_at: self.end(at, DIES),
+            idle_at: self.end(at, IDLE),
             label: if self.kinds & TAGS == 0 {
                 Label::NONE
             } else {
@@ -140,7 +176,7 @@ impl Extras {
     pub(super) fn push(&mut self, len: usize, extra: Extra, now: Tick) {
         self.widen(len - 1, extra);
         if len * self.width() > self.rows.len() {
-            self.resize((len + (len / 16).max(2)) * self.width());
+            self.resize((len + (len / 32).max(1)) * self.width());
         }
         self.len = len as u16;
         self.write(len - 1, extra, now);
@@ -167,16 +203,15 @@ impl Extras {
     #[inline]
     pub(super) fn used(&mut self, at: usize, expiry: &Expiry) {
         if let Some(cost) = self.word(at, COST) {
-            self.put(at, CREDIT, cost);
+            self.put_credit(at, cost);
         }
         if self.kinds & IDLE == 0 {
             return;
         }
         if let Some(idle_at) = expiry.idle_end() {
-            self.put(at, IDLE, NEVER);
-            self.rebase(expiry.latest(), idle_at);
-            let word = pack(self.base, idle_at);
-            self.put(at, IDLE, word);
+            self.put_end(at, IDLE, Tick::MAX);
+            self.be_exact(IDLE, expiry.latest(), idle_at);
+            self.put_end(at, IDLE, idle_at);
         }
     }
 
@@ -190,89 +225,184 @@ impl Extras {
 
     /// Whether some of the entries have more credit than others.
     pub(super) fn is_uneven(&self, len: usize) -> bool {
-        let first = self.word(0, CREDIT);
-        (0..len).any(|at| self.word(at, CREDIT) != first)
+        let first = self.credit(0);
+        (0..len).any(|at| self.credit(at) != first)
     }
 
     /// For one that is to leave: whether it has credit to stay for another round, of which it then pays as much as the
     /// least of all has, and an eighth of its own at least, so that nobody stays for ever whom nobody asks for.
     pub(super) fn pay(&mut self, len: usize, at: usize) -> bool {
-        let Some(credit) = self.word(at, CREDIT) else {
+        let Some(credit) = self.credit(at) else {
             return false;
         };
-        let least = (0..len).filter_map(|at| self.word(at, CREDIT)).min();
+        let least = (0..len).filter_map(|at| self.credit(at)).min();
         let least = least.unwrap_or(credit);
         if credit <= least {
             return false;
         }
         let paid = least.max(credit / 8).max(1);
-        self.put(at, CREDIT, (credit - paid).max(1));
+        self.put_credit(at, (credit - paid).max(1));
         true
     }
 
     /// The earliest of all deadlines.
     pub(super) fn earliest(&self, len: usize) -> Tick {
-        let deadlines = (0..len).map(|at| self.life(at).deadline());
+        let deadlines = (0..len).map(|at| self.end(at, DIES).min(self.end(at, IDLE)));
         deadlines.min().unwrap_or(Tick::MAX)
     }
 
-    /// Gives back what is not used.
-    pub(super) fn shrink(&mut self) {
-        self.resize(usize::from(self.len) * self.width());
+    /// Gives back what is not used, and the fourth byte of deadlines, which get a little earlier by that: to be called for sets
+    /// of which there are many.
+    pub(super) fn shrink(&mut self, now: Tick) {
+        let len = usize::from(self.len);
+        self.rebase(now);
+        let mut kinds = self.kinds;
+        for kind in [DIES, IDLE] {
+            let is_coarse = |at| SHORT.is_coarse(self.base(), now, self.end(at, kind));
+            if !(0..len).any(is_coarse) {
+                kinds &= !fine(kind);
+            }
+        }
+        if kinds != self.kinds {
+            self.rewrite(len, kinds);
+        }
+        self.resize(len * self.width());
     }
 
-    /// Has room for so many words.
-    fn resize(&mut self, words: usize) {
+    /// Has room for so many bytes.
+    fn resize(&mut self, bytes: usize) {
         let mut rows = core::mem::take(&mut self.rows).into_vec();
-        rows.reserve_exact(words.saturating_sub(rows.len()));
-        rows.resize(words, 0);
+        rows.reserve_exact(bytes.saturating_sub(rows.len()));
+        rows.resize(bytes, 0);
         self.rows = rows.into_boxed_slice();
     }
 
     #[inline]
     fn width(&self) -> usize {
-        self.kinds.count_ones() as usize
+        width_of(self.kinds)
     }
 
-    /// The word of a kind in the row of an entry, if it is written down.
+    /// Where a kind that is written down begins in the row of an entry.
+    #[inline]
+    fn place(&self, at: usize, kind: u16) -> usize {
+        at * self.width() + width_of(self.kinds & (kind - 1))
+    }
+
+    #[inline]
+    fn has(&self, kind: u16) -> bool {
+        self.kinds & kind != 0
+    }
+
+    /// The word of a kind that has four bytes, if it is written down.
     #[inline]
     fn word(&self, at: usize, kind: u16) -> Option<u32> {
-        (self.kinds & kind != 0).then(|| self.rows[self.place(at, kind)])
+        self.has(kind).then(|| self.load(self.place(at, kind)))
     }
 
     #[inline]
     fn put(&mut self, at: usize, kind: u16, word: u32) {
-        if self.kinds & kind != 0 {
-            let place = self.place(at, kind);
-            self.rows[place] = word;
+        if self.has(kind) {
+            self.store(self.place(at, kind), word);
+        }
+    }
+
+    fn credit(&self, at: usize) -> Option<u32> {
+        self.has(COST).then(|| self.load(self.place(at, COST) + 4))
+    }
+
+    fn put_credit(&mut self, at: usize, credit: u32) {
+        if self.has(COST) {
+            self.store(self.place(at, COST) + 4, credit);
         }
     }
 
     #[inline]
-    fn place(&self, at: usize, kind: u16) -> usize {
-        at * self.width() + (self.kinds & (kind - 1)).count_ones() as usize
+    fn load(&self, place: usize) -> u32 {
+        let mut word = [0; 4];
+        word.copy_from_slice(&self.rows[place..place + 4]);
+        u32::from_le_bytes(word)
+    }
+
+    #[inline]
+    fn store(&mut self, place: usize, word: u32) {
+        self.rows[place..place + 4].copy_from_slice(&word.to_le_bytes());
+    }
+
+    fn put_weight(&mut self, at: usize, weight: usize) {
+        let (row, bytes) = (at * self.width(), width_of(self.kinds & WEIGHTS));
+        let weight = (weight as u64).to_le_bytes();
+        self.rows[row..row + bytes].copy_from_slice(&weight[..bytes]);
+    }
+
+    #[inline]
+    fn base(&self) -> Tick {
+        LONG.unpack(Tick::ZERO, self.base)
+    }
+
+    #[inline]
+    fn coding(&self, kind: u16) -> Coding {
+        if self.has(fine(kind)) { LONG } else { SHORT }
+    }
+
+    /// A deadline as it is written down, or none.
+    #[inline]
+    fn end(&self, at: usize, kind: u16) -> Tick {
+        self.end_from(self.base(), at, kind)
+    }
+
+    /// The same, written from another base.
+    #[inline]
+    fn end_from(&self, base: Tick, at: usize, kind: u16) -> Tick {
+        if !self.has(kind) {
+            return Tick::MAX;
+        }
+        let place = self.place(at, kind);
+        let word = if self.has(fine(kind)) {
+            self.load(place)
+        } else {
+            let mut word = [0; 4];
+            word[..3].copy_from_slice(&self.rows[place..place + 3]);
+            u32::from_le_bytes(word)
+        };
+        self.coding(kind).unpack(base, word)
+    }
+
+    #[inline]
+    fn put_end(&mut self, at: usize, kind: u16, end: Tick) {
+        if !self.has(kind) {
+            return;
+        }
+        let word = self.coding(kind).pack(self.base(), end);
+        let (place, bytes) = (
+            self.place(at, kind),
+            width_of(self.kinds & (kind | fine(kind))),
+        );
+        self.rows[place..place + bytes].copy_from_slice(&word.to_le_bytes()[..bytes]);
     }
 
     fn write(&mut self, at: usize, extra: Extra, now: Tick) {
         let Life {
-            dies_at,
-            idle_at,
-            label,
+            dies_at, idle_at, ..
         } = extra.life;
         // What was there does not hold the base back.
-        self.put(at, DIES, NEVER);
-        self.put(at, IDLE, NEVER);
-        self.rebase(now, dies_at);
-        self.rebase(now, idle_at);
-        self.put(at, WEIGHT, extra.weight as u32);
-        self.put(at, HEAVY, (extra.weight as u64 >> 32) as u32);
-        self.put(at, DIES, pack(self.base, dies_at));
-        self.put(at, IDLE, pack(self.base, idle_at));
+        self.put_end(at, DIES, Tick::MAX);
+        self.put_end(at, IDLE, Tick::MAX);
+        self.be_exact(DIES, now, dies_at);
+        self.be_exact(IDLE, now, idle_at);
+        self.put_end(at, DIES, dies_at);
+        self.put_end(at, IDLE, idle_at);
+        self.put_rest(at, extra);
+    }
+
+    /// All but the deadlines.
+    #[inline]
+    fn put_rest(&mut self, at: usize, extra: Extra) {
+        self.put_weight(at, extra.weight);
+        self.put_credit(at, extra.cost);
         self.put(at, COST, extra.cost);
-        self.put(at, CREDIT, extra.cost);
-        if self.kinds & TAGS != 0 {
+        if self.has(TAGS) {
             let two = |low: u16, high: u16| u32::from(high) << 16 | u32::from(low);
-            let slots = label.slots;
+            let (label, slots) = (extra.life.label, extra.life.label.slots);
             self.put(at, SINCE, label.since as u32);
             self.put(at, LATE, (label.since >> 32) as u32);
             self.put(at, TAGS, two(slots[0], slots[1]));
@@ -284,173 +414,94 @@ impl Extras {
     #[inline]
     fn widen(&mut self, len: usize, extra: Extra) {
         let is = |kind: u16, wanted: bool| if wanted { kind } else { 0 };
-        let wanted = is(WEIGHT, extra.weight != 1)
-            | is(HEAVY, extra.weight as u64 > u64::from(u32::MAX))
-            | is(DIES, extra.life.dies_at != Tick::MAX)
-            | is(IDLE, extra.life.idle_at != Tick::MAX)
+        let wanted = kinds_of_weight(extra.weight)
+            | is(self.as_it_is(DIES), extra.life.dies_at != Tick::MAX)
+            | is(self.as_it_is(IDLE), extra.life.idle_at != Tick::MAX)
             | is(SINCE | TAGS, !extra.life.label.is_none())
             | is(LATE, extra.life.label.since > u64::from(u32::MAX))
-            | is(COST | CREDIT, extra.cost != 1)
-            | is(MORE_TAGS, extra.life.label.slots[2] != 0);
+            | is(MORE_TAGS, extra.life.label.slots[2] != 0)
+            | is(COST, extra.cost != 1);
         if wanted & !self.kinds != 0 {
-            self.widen_to(len, self.kinds | wanted);
+            self.rewrite(len, self.kinds | wanted);
         }
     }
 
-    #[cold]
-    fn widen_to(&mut self, len: usize, kinds: u16) {
-        let before = core::mem::replace(self, Extras::new(self.base));
-        (self.kinds, self.len) = (kinds, len as u16);
-        let mut rows = Vec::with_capacity((len + 1) * self.width());
-        for at in 0..len {
-            for kind in (0..u16::BITS).map(|bit| 1 << bit) {
-                if kinds & kind != 0 {
-                    let plain = match kind {
-                        WEIGHT => 1,
-                        DIES | IDLE => NEVER,
-                        COST | CREDIT => 1,
-                        _ => 0,
-                    };
-                    rows.push(before.word(at, kind).unwrap_or(plain));
-                }
-            }
-        }
-        rows.resize((len + 1) * self.width(), 0);
-        self.rows = rows.into_boxed_slice();
-    }
-
-    /// Moves the base forward where a deadline would be too coarse.
+    /// A kind of deadline in the coding that it has, or else the exact one.
     #[inline]
-    fn rebase(&mut self, now: Tick, deadline: Tick) {
-        let age = now.as_nanos() - self.base.as_nanos();
-        let lasts = deadline.as_nanos().saturating_sub(now.as_nanos());
-        if age >> AGE_BITS > lasts && age >> MANTISSA_BITS > 0 {
-            self.rebase_to(now);
+    fn as_it_is(&self, kind: u16) -> u16 {
+        if self.has(kind) {
+            kind
+        } else {
+            kind | fine(kind)
         }
     }
 
-    /// Moves it as far as no deadline gets less exact by that.
+    /// Writes the rows of so many entries anew, with these kinds.
     #[cold]
-    fn rebase_to(&mut self, now: Tick) {
-        let len = usize::from(self.len);
-        let each = (0..len).flat_map(|at| [(at, DIES), (at, IDLE)]);
-        let exponent = |(at, kind)| match self.word(at, kind) {
-            None | Some(NEVER) => 0,
-            Some(word) => word >> MANTISSA_BITS,
+    fn rewrite(&mut self, len: usize, kinds: u16) {
+        let before = Extras {
+            rows: core::mem::take(&mut self.rows),
+            ..*self
         };
-        let bits = each.clone().map(exponent).max().unwrap_or(0);
-        let before = self.base;
-        // Nor beyond a deadline: since when an entry is over matters where it is kept for longer.
-        let most = self.earliest(len).min(now);
-        let moved = (most.as_nanos() - before.as_nanos()) >> bits << bits;
-        self.base = Tick::from_nanos(before.as_nanos() + moved);
-        for (at, kind) in each {
-            if let Some(word) = self.word(at, kind) {
-                self.put(at, kind, pack(self.base, unpack(before, word)));
+        (self.kinds, self.len) = (kinds, len as u16);
+        self.resize((len + 1) * self.width());
+        for at in 0..len {
+            let extra = before.get(at);
+            self.put_end(at, DIES, extra.life.dies_at);
+            self.put_end(at, IDLE, extra.life.idle_at);
+            self.put_rest(at, extra);
+            if let Some(credit) = before.credit(at) {
+                self.put_credit(at, credit);
+            }
+        }
+    }
+
+    /// Sees to it that a deadline which is written next is as exact as it should be.
+    #[inline]
+    fn be_exact(&mut self, kind: u16, now: Tick, deadline: Tick) {
+        if self.is_coarse(kind, now, deadline) {
+            self.be_more_exact(kind, now, deadline);
+        }
+    }
+
+    #[inline]
+    fn is_coarse(&self, kind: u16, now: Tick, deadline: Tick) -> bool {
+        self.coding(kind).is_coarse(self.base(), now, deadline)
+    }
+
+    /// Moves the base forward, and takes a byte more where that is not enough: an entry that is over and still there holds
+    /// the base back, since it matters since when it is over.
+    #[cold]
+    fn be_more_exact(&mut self, kind: u16, now: Tick, deadline: Tick) {
+        self.rebase(now);
+        let is_wanted = self.has(kind) && !self.has(fine(kind));
+        if is_wanted && self.is_coarse(kind, now, deadline) {
+            self.rewrite(usize::from(self.len), self.kinds | fine(kind));
+        }
+    }
+
+    /// Moves the base forward as far as it may be.
+    fn rebase(&mut self, now: Tick) {
+        let len = usize::from(self.len);
+        let before = self.base();
+        self.base = LONG.pack(Tick::ZERO, self.earliest(len).min(now));
+        for at in 0..len {
+            for kind in [DIES, IDLE] {
+                self.put_end(at, kind, self.end_from(before, at, kind));
             }
         }
     }
 }
 
-/// No deadline.
-const NEVER: u32 = u32::MAX;
-/// Of a deadline's word the upper bits are an exponent, and so many lower ones a number of nanoseconds that is shifted
-/// left by it.
-const MANTISSA_BITS: u32 = 26;
-/// A deadline is coarse by less than the time from the base to it, shifted right by 25. The base is moved when it is older
-/// than 2^8 times what an entry has to live, so that is about a part in 2^17 of its life. An entry that is over and was not
-/// yet found so, or is kept for that, holds the base back: then it is the part in 2^25 of the time since its deadline.
-const AGE_BITS: u32 = 8;
-
-/// A deadline in 32 bits, rounded down, so that nothing lives longer than it may.
+/// Those that a weight needs.
 #[inline]
-fn pack(base: Tick, deadline: Tick) -> u32 {
-    if deadline == Tick::MAX {
-        return NEVER;
+fn kinds_of_weight(weight: usize) -> u16 {
+    if weight == 1 {
+        return 0;
     }
-    let ahead = deadline.as_nanos().saturating_sub(base.as_nanos());
-    let exponent = (u64::BITS - ahead.leading_zeros()).saturating_sub(MANTISSA_BITS);
-    exponent << MANTISSA_BITS | (ahead >> exponent) as u32
-}
-
-#[inline]
-fn unpack(base: Tick, word: u32) -> Tick {
-    if word == NEVER {
-        return Tick::MAX;
-    }
-    let ahead = u64::from(word & ((1 << MANTISSA_BITS) - 1)) << (word >> MANTISSA_BITS);
-    Tick::from_nanos(base.as_nanos().saturating_add(ahead))
+    let bytes = (weight.max(1).ilog2() / 8 + 1).min(WEIGHTS.count_ones());
+    WEIGHTS >> (WEIGHTS.count_ones() - bytes)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mortal(dies_at: u64) -> Extra {
-        Extra {
-            life: Life {
-                dies_at: Tick::from_nanos(dies_at),
-                ..Life::ENDLESS
-            },
-            ..Extra::PLAIN
-        }
-    }
-
-    #[test]
-    fn a_deadline_is_never_later_than_asked_and_hardly_earlier() {
-        for bits in 0..64 {
-            for ahead in [(1u64 << bits) - 1, 1 << bits, (1 << bits) + 12_345_678] {
-                let deadline = Tick::from_nanos(ahead.saturating_add(77).min(u64::MAX - 1));
-                let kept = unpack(Tick::from_nanos(77), pack(Tick::from_nanos(77), deadline));
-                assert!(kept <= deadline);
-                assert!(deadline.as_nanos() - kept.as_nanos() <= ahead >> 25);
-            }
-        }
-        assert_eq!(unpack(Tick::ZERO, pack(Tick::ZERO, Tick::MAX)), Tick::MAX);
-    }
-
-    /// Entries that live for milliseconds, over and over, beside one that lives for a month.
-    #[test]
-    fn the_base_moves_on_and_takes_nothing_from_those_who_live_long() {
-        let month = 30 * 86_400 * 1_000_000_000;
-        let mut extras = Extras::new(Tick::ZERO);
-        extras.push(1, mortal(month), Tick::ZERO);
-        extras.push(2, mortal(1_000_000), Tick::ZERO);
-        let at_first = extras.life(0).dies_at.as_nanos();
-        assert!(month - at_first < month >> 25);
-        for n in 0..200_000u64 {
-            let now = n * 300_000_007;
-            let dies_at = now + 1_000_000;
-            extras.set(2, 1, mortal(dies_at), Tick::from_nanos(now));
-            let kept = extras.life(1).dies_at.as_nanos();
-            assert!(kept <= dies_at && dies_at - kept < 1_000_000 >> 16, "{n}");
-        }
-        assert_eq!(extras.life(0).dies_at.as_nanos(), at_first);
-        assert!(extras.base > Tick::ZERO);
-    }
-
-    #[test]
-    fn rows_have_a_word_for_what_was_seen_and_no_more() {
-        let mut extras = Extras::new(Tick::ZERO);
-        let heavy = |weight| Extra {
-            weight,
-            ..Extra::PLAIN
-        };
-        extras.push(1, mortal(500), Tick::ZERO);
-        assert_eq!(extras.width(), 1);
-        extras.push(2, heavy(7), Tick::ZERO);
-        assert_eq!(extras.width(), 2);
-        extras.push(3, heavy(usize::MAX), Tick::ZERO);
-        extras.push(4, heavy(0), Tick::ZERO);
-        assert_eq!(extras.width(), if usize::BITS > 32 { 3 } else { 2 });
-        assert_eq!(extras.get(0), mortal(500));
-        assert_eq!(
-            (extras.get(1), extras.get(2)),
-            (heavy(7), heavy(usize::MAX))
-        );
-        extras.swap_remove(4, 0);
-        assert_eq!(extras.get(0), heavy(0));
-        assert_eq!((extras.get(2), extras.len), (heavy(usize::MAX), 3));
-        assert_eq!(extras.earliest(3), Tick::MAX);
-    }
-}
+mod tests;

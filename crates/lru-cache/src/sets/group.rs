@@ -7,6 +7,8 @@ use purlin_core::{Rng, Tick};
 use super::extras::{Extra, Extras};
 use crate::expiry::{Expiry, Standing};
 use crate::policy::set::{Rules, Set};
+#[cfg(feature = "std")]
+use crate::raw::Block;
 use crate::raw::{Print, Slots};
 
 /// A set with the weights and lives of its entries beside it, which are there once one is other than plain.
@@ -32,6 +34,46 @@ pub(super) struct Left<K, V> {
     pub(super) key: K,
     pub(super) value: V,
     pub(super) extra: Extra,
+}
+
+#[cfg(feature = "std")]
+impl<K, V> Group<K, V, Block<(K, V), Extras>> {
+    /// Which of the near slots may have a key with this print, a bit each.
+    #[inline]
+    pub(super) fn near(&self, print: Print) -> u64 {
+        self.set.block().near_agreeing(print.tag)
+    }
+
+    /// The value of a key in one of these near slots, if a use of it changes nothing, where the order of use does not matter.
+    #[inline]
+    pub(super) fn hot<Q>(&self, near: u64, key: &Q) -> Option<&V>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let entry = self
+            .set
+            .block()
+            .find_hot(near, |(other, _)| key.equivalent(other));
+        entry.map(|(_, value)| value)
+    }
+
+    /// [`get`](Group::get), by who knows which of the near slots may have the key.
+    #[inline]
+    pub(super) fn get_among<Q>(
+        &mut self,
+        near: u64,
+        print: Print,
+        key: &Q,
+        rules: &Rules,
+        expiry: &Expiry,
+    ) -> Option<Got<'_, V>>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let is_it = |(other, _): &(K, V)| key.equivalent(other);
+        let at = self.set.block().find_among(near, print, is_it)?;
+        Some(self.got(at, rules, expiry))
+    }
 }
 
 impl<K, V, B: Slots<(K, V), Extras>> Group<K, V, B> {
@@ -72,13 +114,20 @@ impl<K, V, B: Slots<(K, V), Extras>> Group<K, V, B> {
         Q: Equivalent<K> + ?Sized,
     {
         let at = self.find(print, key)?;
+        Some(self.got(at, rules, expiry))
+    }
+
+    /// Takes note of a use, unless the entry's time is over.
+    #[cfg(feature = "std")]
+    #[inline]
+    fn got(&mut self, at: usize, rules: &Rules, expiry: &Expiry) -> Got<'_, V> {
         if let Some(extras) = self.set.side_mut() {
             if !extras.is_used_in_time(at, expiry) {
-                return Some(Got::Over);
+                return Got::Over;
             }
         }
         self.set.hit(at, rules);
-        Some(Got::Value(self.value(at)))
+        Got::Value(self.value(at))
     }
 
     #[cfg(any(feature = "std", test))]
@@ -317,8 +366,8 @@ impl<K, V, B: Slots<(K, V), Extras>> Group<K, V, B> {
                 extras.swap_remove(len, at);
                 len -= 1;
             }
-            extras.shrink();
-            theirs.shrink();
+            extras.shrink(now);
+            theirs.shrink(now);
             set.set_side(theirs);
         }
         Group { set }

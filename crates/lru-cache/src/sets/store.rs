@@ -18,12 +18,7 @@ impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
     /// has changed.
     #[cfg(feature = "std")]
     #[inline]
-    pub(crate) fn put_at_once(
-        &mut self,
-        hash: u64,
-        key: K,
-        value: V,
-    ) -> Result<Exchange<K, V>, (K, V)>
+    pub(crate) fn put_at_once(&mut self, hash: u64, key: K, value: V) -> Exchange<K, V>
     where
         K: Eq,
     {
@@ -31,25 +26,25 @@ impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
         let set = spot.set(self.doublings);
         let (len, n_groups) = (self.len as usize, self.groups.len());
         let Some(group) = self.groups.get_mut(set) else {
-            return Err((key, value));
+            return Exchange::None(key, value);
         };
         group.prefetch();
         if let Some(at) = group.find(spot.print, &key) {
             if !group.is_plain() {
-                return Err((key, value));
+                return Exchange::None(key, value);
             }
             self.insertions += 1;
             group.hit(at, &self.rules, &self.expiry);
             let before = group.renew(at, (key, value), Extra::PLAIN, Tick::ZERO);
-            return Ok(Exchange::Replaced(before.key, before.value));
+            return Exchange::Replaced(before.key, before.value);
         }
         let own = group.len();
         if !group.is_plain() || own >= GROUP_MAX {
-            return Err((key, value));
+            return Exchange::None(key, value);
         }
         if self.limit > self.weight {
             if self.len >= self.grows_at {
-                return Err((key, value));
+                return Exchange::None(key, value);
             }
             group.add(
                 spot.print,
@@ -61,19 +56,19 @@ impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
             self.insertions += 1;
             self.len += 1;
             self.weight += 1;
-            return Ok(Exchange::Added);
+            return Exchange::Added;
         }
         let pool = self.rest.pool.as_ref();
         // The second as in `can_spare`.
         if pool.is_some_and(|pool| !pool.is_empty()) || own < 2 || 2 * own * n_groups <= len {
-            return Err((key, value));
+            return Exchange::None(key, value);
         }
         self.insertions += 1;
         self.evictions += 1;
         self.has_evicted = true;
         let rng = &mut self.rest.rng;
         let (key, value) = group.exchange_plain(spot.print, (key, value), &self.rules, rng);
-        Ok(Exchange::InPlaceOf(key, value))
+        Exchange::InPlaceOf(key, value)
     }
 
     #[inline]

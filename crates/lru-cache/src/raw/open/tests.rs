@@ -88,6 +88,7 @@ fn what_is_read_is_what_was_written_for_that_key_and_never_older_than_before() {
     // The oldest version that a reader may still see of each key, since it was there before the read began.
     let written: [AtomicU64; 60] = [const { AtomicU64::new(0) }; 60];
     for key in 0..60 {
+        block.make_room();
         block.push(slot(key), (key, value(key, 0)));
     }
     let check = |key: u64, read: Read<u64>| match read {
@@ -133,6 +134,7 @@ fn what_is_read_is_what_was_written_for_that_key_and_never_older_than_before() {
                         written[key as usize].store(version, Ordering::Release);
                     }
                     (None, _) => {
+                        block.make_room();
                         block.push(slot(key), (key, value(key, version)));
                         written[key as usize].store(version, Ordering::Release);
                     }
@@ -149,6 +151,7 @@ fn who_is_there_is_found_however_the_table_is_arranged_anew() {
     const KEYS: u64 = 50;
     let mut blocks = alloc::vec![Numbers::make(&home)];
     for key in 0..KEYS {
+        blocks[0].make_room();
         blocks[0].push(slot(key), (key, value(key, 0)));
     }
     table(&home, 0, &blocks);
@@ -169,6 +172,7 @@ fn who_is_there_is_found_however_the_table_is_arranged_anew() {
                 while block.len() > 0 {
                     let (key, value) = block.swap_remove(block.len() - 1);
                     let set = key as usize & (blocks.len() - 1);
+                    blocks[set].make_room();
                     blocks[set].push(slot(key), (key, value));
                 }
             }
@@ -184,6 +188,7 @@ fn a_use_is_noted_once_and_for_who_has_the_place() {
     let mut block = Numbers::make(&home);
     table(&home, 0, core::slice::from_ref(&block));
     for key in 0..70 {
+        block.make_room();
         block.push(slot(key), (key, value(key, 0)));
     }
     for key in [3, 3, 45, 50] {
@@ -213,6 +218,7 @@ fn who_may_be_over_or_elsewhere_is_asked_for_under_the_lock() {
     let mut block = Numbers::make(&home);
     assert!(matches!(read(&home, 1), Read::Ask), "there is no table");
     table(&home, 0, core::slice::from_ref(&block));
+    block.make_room();
     block.push(slot(1), (1, value(1, 0)));
     let at = |tick| home.read(&1, Tick::from_nanos(tick), |_, _| (0, print(1)));
     assert!(matches!(at(1_000), Read::Found(..)));
@@ -251,6 +257,7 @@ fn memory_is_used_again() {
         let mut blocks: alloc::vec::Vec<_> = (0..4).map(|_| Numbers::make(&home)).collect();
         for (block, len) in blocks.iter_mut().zip([0, 39, 40, 100]) {
             for key in 0..len {
+                block.make_room();
                 block.push(slot(key), (key, value(key, 0)));
             }
         }
