@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Simulates sessions in two and three regions. First the records that merge, under partitions, lost and repeated messages and
 # wrong clocks, with this many seeds: a million without an argument (the test in `cargo test` takes five thousand). Then
-# `Regional` over stores that fail, with processes that die in the middle: fifty thousand (sixty).
+# `Regional` over stores that fail, with processes that die in the middle: fifty thousand (forty).
 # usage: ci/regions.sh [SEEDS [REGIONAL_SEEDS]]
 source "$(dirname "${BASH_SOURCE[0]}")/step.sh"
 

@@ -621,7 +621,7 @@ impl<S: SessionStore, C: Clock + Send + Sync> SessionStore for Regional<S, C> {
         };
         let spared = spared.map(|entry| Row::of(&entry)).transpose()?;
         let marked = self.mark(Subject::User(*user)).await?;
-        self.revoke(user, spared.map(|row| row.root)).await?;
+        self.revoke(user, spared.as_ref()).await?;
         let ended = self.end_revoked(user).await.map_err(done)?;
         self.settle(marked).await?;
         Ok(ended)

@@ -99,10 +99,13 @@ impl<S: SessionStore, C: Clock + Send + Sync> Regional<S, C> {
     pub(super) async fn revoke(
         &self,
         user: &UserKey,
-        spared: Option<SessionKey>,
+        spared: Option<&Row>,
     ) -> Result<(), StoreError> {
         let now = self.clock.wall();
         let revoke = |revocations: &mut Revocations| {
+            // What an earlier revocation has ended, and is just arriving from elsewhere, cannot be spared by a later one.
+            let spared = spared.filter(|row| revocations.spare(row));
+            let spared = spared.map(|row| row.root);
             let last = revocations.by.get(&self.region);
             // It grows with the time, so that it never begins again when the record was forgotten.
             let number = last.map_or(0, |last| last.number.saturating_add(1));
