@@ -15,3 +15,5 @@ step "arrows" ci/arrows.sh
 step "arrows: the check itself" ci/arrows.sh --self-test
 step "package counts" ci/packages.sh
 step "words and files" ci/words.sh
+step "tests named in the documents" ci/names.sh
+step "tests named in the documents: the check itself" ci/names.sh --self-test

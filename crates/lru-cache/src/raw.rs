@@ -96,6 +96,14 @@ impl Columns<'_> {
     }
 }
 
+/// What a use of a slot changes.
+pub(crate) struct Seat<'a> {
+    pub(crate) note: &'a mut u8,
+    pub(crate) order: &'a mut u16,
+    /// The set's own clock.
+    pub(crate) now: &'a mut u16,
+}
+
 /// What the policy knows of the set as a whole. The block keeps it and does not look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tally {

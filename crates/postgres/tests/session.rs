@@ -4,19 +4,16 @@
 #[path = "session/server.rs"]
 mod server;
 
-use std::io::{BufRead, BufReader, Write};
 use std::num::NonZeroU32;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use purlin_core::Retry;
 use purlin_postgres::{Clients, MigrateError, PostgresSessionStore};
-use purlin_session_store::conformance::{Report, Subject, check, walk};
+use purlin_session_store::conformance::{Report, Subject, check, processes, walk};
 use purlin_session_store::{
-    Cap, CommitError, CreateOutcome, ErrorKind, Lifetime, Login, Owner, Policy, Record,
-    RotateOutcome, Session, SessionId, SessionKey, SessionStore, Sessions, Slide, State, UserKey,
-    Version,
+    Cap, CreateOutcome, ErrorKind, Lifetime, Owner, Policy, Record, RotateOutcome, Session,
+    SessionId, SessionKey, SessionStore, Sessions, Slide, UserKey, Version,
 };
 use static_assertions::assert_impl_all;
 use tokio_postgres::Client;
@@ -102,117 +99,23 @@ impl Real<Pool> {
 // What requests can rely on, line by line, with calls that meet on the server.
 purlin_session_store::conformance_lines!(Real::new().await);
 
-/// What each of the processes in the test below does: eight requests at once, each with a field of its own.
-async fn eight_requests(url: &str, id: SessionId, process: usize) {
-    let attempts = NonZeroU32::new(64).unwrap();
-    let store = PostgresSessionStore::new(connect(url).await);
-    let sessions = Arc::new(Sessions::new(store, Policy::default().attempts(attempts)));
-    let mut requests = tokio::task::JoinSet::new();
-    for i in 0..8 {
-        let (sessions, id) = (Arc::clone(&sessions), id.clone());
-        requests.spawn(async move {
-            let mut session = sessions.open(id).await.unwrap();
-            let field = format!("process {process} request {i}");
-            session.set_bytes(&field, "x").unwrap();
-            let _ = sessions.commit(&mut session).await.unwrap();
-        });
-    }
-    requests.join_all().await;
-}
+// The same with processes, which are killed in one of the tests.
+purlin_session_store::conformance_processes!(Database: migrated().await);
 
-/// The other processes of the tests below; on its own it has nothing to do.
-#[tokio::test]
-async fn another_process() {
-    let Ok(told) = std::env::var(TOLD) else {
-        return;
-    };
-    let mut words = told.split(' ');
-    let (url, task) = (words.next().unwrap(), words.next().unwrap());
-    let bytes: Vec<u8> = words.map(|byte| byte.parse().unwrap()).collect();
-    let id = SessionId::from_secret_bytes(bytes.try_into().unwrap());
-    match task.parse() {
-        Ok(process) => eight_requests(url, id, process).await,
-        Err(_) => write_until_gone(url, id).await,
-    }
-}
-
-/// Where a process is told the address, what to do, and the session.
-const TOLD: &str = "PURLIN_TEST_TOLD";
-
-fn start(task: &str, url: &str, id: &SessionId, output: Stdio) -> Child {
-    let secret = id.secret_bytes().map(|byte| byte.to_string()).join(" ");
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "another_process", "--nocapture"])
-        .env(TOLD, format!("{url} {task} {secret}"))
-        .stdout(output)
-        .spawn()
-        .unwrap()
-}
-
-/// Writes, and every third time asks for a new id, until it is told that the session has ended.
-async fn write_until_gone(url: &str, id: SessionId) {
-    let store = PostgresSessionStore::new(connect(url).await);
-    let sessions = Sessions::new(store, Policy::default());
-    let mut session = sessions.open(id).await.unwrap();
-    assert_eq!(session.state(), State::Clean);
-    for number in 0.. {
-        session.set_bytes("n", number.to_string()).unwrap();
-        if number % 3 == 2 {
-            session.rotate();
-        }
-        match sessions.commit(&mut session).await {
-            // One write a line. Whether anybody still listens is all the same.
-            Ok(_) => drop(std::io::stdout().write_all(b"\ndone\n")),
-            Err(CommitError::Gone) => break,
-            Err(error) => panic!("{error:?}"),
-        }
-    }
-    assert_eq!(session.state(), State::Destroyed);
-}
-
-/// Another process goes on writing and asking for a new id when its user logs out everywhere in this one: it is told
-/// so, and nothing is back.
-#[tokio::test]
-async fn line_03_a_logout_in_one_process_ends_what_another_is_writing() {
+async fn migrated() -> Database {
     let database = Database::new();
-    let sessions = Sessions::new(database.store().await, Policy::default());
-    let mut session = Session::absent();
-    session.login(Login::new("17"));
-    let _ = sessions.commit(&mut session).await.unwrap();
-    let id = session.id().unwrap().clone();
-    let mut child = start("write", &database.url(), &id, Stdio::piped());
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut done = 0;
-    while done < 20 {
-        let line = lines.next().expect("a child works until it is told");
-        done += usize::from(line.unwrap().ends_with("done"));
-    }
-    assert!(sessions.end_all_of("17").await.unwrap() >= 1);
-    // The child ends by itself, with what it was told.
-    lines.for_each(drop);
-    assert!(child.wait().unwrap().success());
-    assert!(sessions.of_user("17").await.unwrap().is_empty());
-    let seen = sessions.open(id).await.unwrap();
-    assert_eq!(seen.state(), State::Absent);
+    database.store().await;
+    database
 }
 
-#[tokio::test]
-async fn requests_of_several_processes_lose_no_update() {
-    let database = Database::new();
-    let sessions = Sessions::new(database.store().await, Policy::default());
-    let mut session = Session::absent();
-    session.set_bytes("first", "1").unwrap();
-    let _ = sessions.commit(&mut session).await.unwrap();
-    let id = session.id().unwrap().clone();
-    let processes: Vec<_> = (0..3)
-        .map(|process: usize| start(&process.to_string(), &database.url(), &id, Stdio::null()))
-        .collect();
-    eight_requests(&database.url(), id.clone(), 3).await;
-    for mut process in processes {
-        assert!(process.wait().unwrap().success());
+impl processes::Shared for Database {
+    type Store = PostgresSessionStore<Arc<Client>>;
+    fn address(&self) -> String {
+        self.url()
     }
-    let session = sessions.open(id).await.unwrap();
-    assert_eq!(session.names().count(), 4 * 8 + 1);
+    async fn connect(address: &str) -> Self::Store {
+        PostgresSessionStore::new(connect(address).await)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

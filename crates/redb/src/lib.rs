@@ -61,6 +61,8 @@ mod queue;
 mod session;
 #[cfg(any(feature = "queue", feature = "session"))]
 mod shared_error;
+#[cfg(all(test, any(feature = "queue", feature = "session")))]
+mod test_disk;
 
 #[cfg(any(feature = "queue", feature = "session"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "queue", feature = "session"))))]

@@ -1,6 +1,8 @@
 mod engine;
 #[cfg(feature = "tokio")]
 mod offload;
+#[cfg(test)]
+mod power_cut;
 mod row;
 mod tables;
 

@@ -1,10 +1,12 @@
-//! Near sessions over a real server: two processes' worth of connections, and what happens when one is cut.
+//! Near sessions over a real server: two processes' worth of connections, what happens when one is cut, and processes
+//! indeed.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use purlin_redis::{RedisInvalidations, RedisSessionStore, RedisSessionStoreBuilder};
+use purlin_session_store::conformance::processes;
 use purlin_session_store::{
     CommitOutcome, ErrorKind, Invalidation, Invalidations, Lifetime, Near, Record, SessionId,
     SessionKey, SessionStore, Slide, StoreError, Version,
@@ -26,10 +28,10 @@ fn settings() -> RedisSessionStoreBuilder {
 
 /// One process: its own connection for calls, and its own for reports. Only a report can make it forget: the bound
 /// is far away.
-async fn process(redis: &Redis) -> (Arc<NearRedis>, JoinHandle<StoreError>) {
-    let store = settings().connect(&redis.url()).unwrap();
+async fn process(url: &str) -> (Arc<NearRedis>, JoinHandle<StoreError>) {
+    let store = settings().connect(url).unwrap();
     let near = Arc::new(Near::builder().max_stale(HOUR).build(store));
-    let reports = settings().invalidations(&redis.url()).await.unwrap();
+    let reports = settings().invalidations(url).await.unwrap();
     let following = Arc::clone(&near);
     let task = tokio::spawn(async move { following.follow(reports).await });
     until(|| near.is_following()).await;
@@ -80,7 +82,7 @@ async fn gone(near: &NearRedis, key: &SessionKey) -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_by_one_process_reaches_another() {
     let redis = Redis::start().unwrap();
-    let (near, _task) = process(&redis).await;
+    let (near, _task) = process(&redis.url()).await;
     let other = settings().connect(&redis.url()).unwrap();
     let mut delays = Vec::new();
     for _ in 0..200 {
@@ -98,8 +100,8 @@ async fn a_revocation_by_one_process_reaches_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_and_rotations_by_one_process_reach_another() {
     let redis = Redis::start().unwrap();
-    let (near, _task) = process(&redis).await;
-    let (other, _other_task) = process(&redis).await;
+    let (near, _task) = process(&redis.url()).await;
+    let (other, _other_task) = process(&redis.url()).await;
     let key = created(other.store(), "1").await;
     settled(&near, &key).await;
     let record = |payload: &'static str| Record::new(payload, Lifetime::new(HOUR, Duration::MAX));
@@ -157,7 +159,7 @@ async fn cut(redis: &Redis) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_the_connection_is_cut_every_load_goes_to_the_server() {
     let redis = Redis::start().unwrap();
-    let (near, task) = process(&redis).await;
+    let (near, task) = process(&redis.url()).await;
     let other = settings().connect(&redis.url()).unwrap();
     let key = created(&other, "x").await;
     settled(&near, &key).await;
@@ -181,7 +183,7 @@ async fn when_the_connection_is_cut_every_load_goes_to_the_server() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_falls_silent_is_noticed_and_one_that_is_emptied_too() {
     let redis = Redis::start().unwrap();
-    let (near, task) = process(&redis).await;
+    let (near, task) = process(&redis.url()).await;
     let other = settings().connect(&redis.url()).unwrap();
     let key = created(&other, "x").await;
     settled(&near, &key).await;
@@ -237,4 +239,32 @@ async fn no_server_is_an_error() {
     let error = settings().invalidations(&url).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(settings().invalidations("nonsense").await.is_err());
+}
+
+/// A server that processes share, each of which keeps sessions near.
+struct Server(Redis);
+
+impl Server {
+    fn start() -> Self {
+        Server(Redis::start().unwrap())
+    }
+}
+
+impl processes::Shared for Server {
+    type Store = Arc<NearRedis>;
+    fn address(&self) -> String {
+        self.0.url()
+    }
+    async fn connect(address: &str) -> Arc<NearRedis> {
+        // It goes on following when nobody waits for it.
+        process(address).await.0
+    }
+}
+
+// Only a report can make these forget, so what passes passes by reports.
+purlin_session_store::conformance_processes! { Server: Server::start();
+    line_01_near_processes_lose_no_update: no_update_is_lost(32);
+    line_03_a_logout_ends_what_a_near_process_is_writing: a_logout_ends_what_another_is_writing();
+    line_04_an_id_works_in_a_near_process_while_another_logs_in: an_id_works_while_another_logs_in();
+    line_08_a_revocation_in_one_process_reaches_another: a_revocation_reaches_another();
 }

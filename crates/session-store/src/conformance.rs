@@ -32,12 +32,16 @@
 //! [`walk`] makes random calls, and compares every answer with the model's.
 //!
 //! What requests can rely on with [`Sessions`](crate::Sessions) over the store is in [`lines`], one function a
-//! promise; [`conformance_lines!`](crate::conformance_lines) makes a test of each.
+//! promise; [`conformance_lines!`](crate::conformance_lines) makes a test of each. A store on a server that processes
+//! share has [`processes`] and [`conformance_processes!`](crate::conformance_processes) as well, and
+//! [`an_outage_logs_nobody_out`].
 
 mod at_once;
 mod interleavings;
 pub mod lines;
 mod model;
+mod outage;
+pub mod processes;
 mod promises;
 mod users;
 mod walk;
@@ -53,6 +57,7 @@ use crate::id::{SessionId, SessionKey};
 use crate::store::{Lifetime, Record, SessionStore};
 
 pub use model::Model;
+pub use outage::an_outage_logs_nobody_out;
 pub use walk::walk;
 
 /// A store under test, and the passing of its time.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use common::{Faulty, Under, key, record};
 use purlin_core::{ManualClock, Safety};
-use purlin_session_store::conformance::check;
+use purlin_session_store::conformance::{an_outage_logs_nobody_out, check};
 use purlin_session_store::{
     Breaker, BreakerOpen, CreateOutcome, ErrorKind, MemoryStore, OpenError, Policy, SessionId,
     SessionStore, Sessions, Slide, Version,
@@ -43,6 +43,21 @@ async fn the_contract_holds_through_a_breaker() {
     let memory = MemoryStore::builder().clock(clock.clone()).build();
     let store = Breaker::new(memory).clock(clock.clone());
     check(&Under { store, clock }).await.unwrap();
+}
+
+#[tokio::test]
+async fn line_06_an_outage_logs_nobody_out() {
+    for kind in [ErrorKind::Unavailable, ErrorKind::Interrupted] {
+        let mut store = Arc::new(Faulty::new(MemoryStore::new()));
+        let verdict = an_outage_logs_nobody_out(
+            Arc::clone(&store),
+            &mut store,
+            |store| store.fail(kind),
+            |store| store.fail(None),
+        );
+        let verdict = verdict.await;
+        assert!(verdict.is_ok(), "{verdict:?}");
+    }
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ pub(super) const DEMOTED: u8 = 8;
 const WARM: u16 = 6;
 
 /// The order of nobody.
-const NONE: u16 = u16::MAX;
+pub(super) const NONE: u16 = u16::MAX;
 
 /// Where a newcomer begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

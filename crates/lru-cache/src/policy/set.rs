@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 use purlin_core::Rng;
 
 use super::arm::{Admission, Arm};
-use super::order::{HITS, MAIN, Segment};
+use super::order::{HITS, MAIN, NONE, Segment};
 use crate::raw::{Block, Past, Print, Slots};
 
 /// A few dozen entries and what a policy knows of them. Where one leaves for good, the last takes its place.
@@ -132,9 +132,38 @@ impl<E, S, B: Slots<E, S>> Set<E, S, B> {
     /// Takes note of a use.
     #[inline]
     pub(crate) fn hit(&mut self, at: usize, rules: &Rules) {
-        if !self.is_hot(at, rules) {
+        if !self.is_hot(at, rules) && !self.is_noted_at_once(at, rules) {
             self.note_hit(at, rules);
         }
+    }
+
+    /// [`note_hit`](Self::note_hit), where that is a look at the slot; otherwise it returns false, and nothing has changed.
+    #[inline]
+    fn is_noted_at_once(&mut self, at: usize, rules: &Rules) -> bool {
+        let seat = self.block.seat(at);
+        let arm = &rules.arm;
+        let is_in_main = *seat.note & MAIN != 0;
+        let by_use = if is_in_main {
+            arm.main_by_use
+        } else {
+            arm.window_by_use
+        };
+        let counts = *seat.note & HITS < HITS;
+        let is_sketched = counts && arm.admission == Admission::Frequency;
+        let may_go_up = by_use && !is_in_main && arm.admission == Admission::Reuse;
+        if is_sketched || may_go_up || *seat.now >= NONE - 1 {
+            return false;
+        }
+        *seat.note += u8::from(counts);
+        // The newest stays where it is, so a key in heavy use is written to no more.
+        if by_use && *seat.order != *seat.now {
+            *seat.now += 1;
+            *seat.order = *seat.now;
+        }
+        if *seat.note & HITS == HITS {
+            self.block.set_hot(at);
+        }
+        true
     }
 
     #[inline(never)]

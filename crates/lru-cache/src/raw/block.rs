@@ -6,7 +6,7 @@ use super::open::Signs;
 use super::packed::Packed;
 #[cfg(purlin_safe)]
 use super::safe::Vectors;
-use super::{Columns, Print, Slot, Tally};
+use super::{Columns, Print, Seat, Slot, Tally};
 
 /// The slots of a set, as all that is above them sees them.
 pub(crate) trait Slots<E, S>: Sized + fmt::Debug {
@@ -38,6 +38,8 @@ pub(crate) trait Slots<E, S>: Sized + fmt::Debug {
     /// takes it back in the columns.
     #[inline]
     fn set_hot(&mut self, _at: usize) {}
+    /// What of the columns a use of a slot changes.
+    fn seat(&mut self, at: usize) -> Seat<'_>;
     /// All but the entries. There must be memory for the tally.
     fn columns(&mut self) -> Columns<'_>;
     /// Makes room for so many words of the past, all zero.
@@ -194,6 +196,11 @@ impl<E, S> Slots<E, S> for Block<E, S> {
     #[inline]
     fn set_hot(&mut self, at: usize) {
         self.0.set_hot(at);
+    }
+
+    #[inline]
+    fn seat(&mut self, at: usize) -> Seat<'_> {
+        self.0.seat(at)
     }
 
     #[inline]

@@ -23,7 +23,7 @@ use core::sync::atomic::Ordering;
 pub(crate) use self::home::{Home, Read, Signs, shared};
 use self::node::{FAR, Far, NEAR, Node, load, store};
 use super::packed::Packed;
-use super::{Columns, Print, Slot, Slots, Tally};
+use super::{Columns, Print, Seat, Slot, Slots, Tally};
 
 /// The slots of a set whose entries may be read without the lock.
 ///
@@ -244,6 +244,11 @@ impl<K, V, S> Slots<(K, V), S> for Open<K, V, S> {
         self.write(at, &entry);
         self.node().seq.end();
         before
+    }
+
+    #[inline]
+    fn seat(&mut self, at: usize) -> Seat<'_> {
+        self.desk.seat(at)
     }
 
     #[inline]

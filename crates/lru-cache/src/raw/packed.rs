@@ -11,7 +11,7 @@ use core::mem::needs_drop;
 use core::ptr::{self, NonNull};
 use core::slice;
 
-use super::{Columns, Print, Slot, Tally, bit, grown, without};
+use super::{Columns, Print, Seat, Slot, Tally, bit, grown, without};
 
 /// The slots of a set: a line of memory with what a look-up reads first, and the rest in one allocation, or none until
 /// the first slot.
@@ -315,6 +315,22 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
     fn orders(&self) -> &[u16] {
         // SAFETY: as for `marks`.
         unsafe { slice::from_raw_parts(self.at(self.offsets().orders).cast(), self.len()) }
+    }
+
+    /// What of the columns a use of a slot changes.
+    #[inline]
+    pub(crate) fn seat(&mut self, at: usize) -> Seat<'_> {
+        assert!(at < self.len());
+        let offsets = self.offsets();
+        // SAFETY: `at < len`, so there is an allocation, and these are parts of three different columns that are initialised; aligned
+        // as in `marks`. The borrow of `self` is exclusive.
+        unsafe {
+            Seat {
+                note: &mut *self.at(offsets.notes).add(at),
+                order: &mut *self.at(offsets.orders).cast::<u16>().add(at),
+                now: &mut (*self.tally_place()).now,
+            }
+        }
     }
 
     /// All but the entries.

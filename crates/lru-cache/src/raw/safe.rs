@@ -1,7 +1,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Columns, Print, Slot, Tally, bit, grown, without};
+use super::{Columns, Print, Seat, Slot, Tally, bit, grown, without};
 
 /// The slots of a set, a vector a column, all of one length.
 pub(crate) struct Vectors<E, S> {
@@ -132,6 +132,15 @@ impl<E, S> Vectors<E, S> {
     pub(crate) fn set_hot(&mut self, at: usize) {
         if self.side.is_none() {
             self.hot |= bit(at);
+        }
+    }
+
+    /// What of the columns a use of a slot changes.
+    pub(crate) fn seat(&mut self, at: usize) -> Seat<'_> {
+        Seat {
+            note: &mut self.notes[at],
+            order: &mut self.orders[at],
+            now: &mut self.tally.now,
         }
     }
 

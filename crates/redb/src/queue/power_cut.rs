@@ -1,198 +1,22 @@
-//! A disk that forgets what was not synced, and one that fails.
-//!
-//! `kill -9` does not test a sync: the system keeps what the process wrote. Here the engine runs on a disk in memory
-//! that knows what has been synced, and at many points of a run the power goes out.
+//! The queue on a disk that forgets what was not synced, and on one that fails.
 
-use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use purlin_work_queue::{
     ErrorKind, Job, JobId, JobState, LeaseError, LeaseId, LeaseRequest, Limits, ManualClock, Nack,
     Rng,
 };
-use redb::{Database, StorageBackend};
 
 use super::engine::Engine;
 use super::{RedbQueue, tables};
 use crate::file::OpenFile;
+use crate::test_disk::{Disk, Survives, images};
 
-/// A cut tears writes at this size.
-const SECTOR: usize = 512;
-
-#[derive(Clone, Debug)]
-struct Disk(Arc<Mutex<State>>);
-
-#[derive(Debug, Default)]
-struct State {
-    live: Vec<u8>,
-    durable: Vec<u8>,
-    /// What has been done since the last sync, in order.
-    unsynced: Vec<Op>,
-    /// How many operations there were.
-    count: u64,
-    /// Operations at which the power is cut, with how many of the user's operations were acknowledged by then.
-    cuts: Cuts,
-    /// The operation that fails, if any.
-    fails_at: Option<u64>,
-}
-
-#[derive(Clone, Debug)]
-enum Op {
-    Write(usize, Vec<u8>),
-    SetLen(usize),
-}
-
-#[derive(Debug, Default)]
-struct Cuts {
-    /// Every so many operations. 0 is never.
-    every: u64,
-    acknowledged: Arc<AtomicUsize>,
-    taken: Vec<Cut>,
-}
-
-/// All there is to know of a disk at the moment of a power cut.
-#[derive(Debug)]
-struct Cut {
-    durable: Vec<u8>,
-    unsynced: Vec<Op>,
-    acknowledged: usize,
-}
-
-/// What of the unsynced survives.
-#[derive(Clone, Copy, Debug)]
-enum Survives {
-    Nothing,
-    /// In order, up to a point.
-    Prefix,
-    /// Any sector, by the toss of a coin.
-    Torn,
-    /// The length of the file, and none of its bytes.
-    Size,
-    Everything,
-}
-
-impl Op {
-    fn apply(&self, image: &mut Vec<u8>) {
-        match self {
-            Op::SetLen(len) => image.resize(*len, 0),
-            Op::Write(offset, data) => {
-                let end = offset + data.len();
-                if image.len() < end {
-                    image.resize(end, 0);
-                }
-                image[*offset..end].copy_from_slice(data);
-            }
-        }
-    }
-}
-
-impl Cut {
-    fn image(&self, survives: Survives, rng: &mut Rng) -> Vec<u8> {
-        let mut image = self.durable.clone();
-        let prefix = rng.below(self.unsynced.len() as u64 + 1) as usize;
-        for (i, op) in self.unsynced.iter().enumerate() {
-            match (survives, op) {
-                (Survives::Nothing, _) => {}
-                (Survives::Prefix, _) if i >= prefix => {}
-                (Survives::Prefix | Survives::Everything, _) => op.apply(&mut image),
-                (Survives::Size | Survives::Torn, Op::SetLen(_)) => op.apply(&mut image),
-                (Survives::Size, Op::Write(..)) => {}
-                (Survives::Torn, Op::Write(offset, data)) => {
-                    for (i, sector) in data.chunks(SECTOR).enumerate() {
-                        if rng.chance(0.5) {
-                            let at = offset + i * SECTOR;
-                            Op::Write(at, sector.to_vec()).apply(&mut image);
-                        }
-                    }
-                }
-            }
-        }
-        image
-    }
-}
-
-impl Disk {
-    fn new(image: Vec<u8>) -> Self {
-        Disk(Arc::new(Mutex::new(State {
-            live: image.clone(),
-            durable: image,
-            ..State::default()
-        })))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
-    }
-
-    /// Counts an operation that changes the disk, and lets it fail or cuts the power before it.
-    fn operate(&self) -> io::Result<MutexGuard<'_, State>> {
-        let mut state = self.state();
-        state.count += 1;
-        let every = state.cuts.every;
-        if every != 0 && state.count.is_multiple_of(every) {
-            let cut = Cut {
-                durable: state.durable.clone(),
-                unsynced: state.unsynced.clone(),
-                acknowledged: state.cuts.acknowledged.load(Ordering::SeqCst),
-            };
-            state.cuts.taken.push(cut);
-        }
-        if state.fails_at == Some(state.count) {
-            return Err(io::Error::other("the disk failed, once"));
-        }
-        Ok(state)
-    }
-}
-
-impl StorageBackend for Disk {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.state().live.len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.state();
-        let offset = offset as usize;
-        let found = state.live.get(offset..offset + out.len());
-        out.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut state = self.operate()?;
-        let op = Op::SetLen(len as usize);
-        op.apply(&mut state.live);
-        state.unsynced.push(op);
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut state = self.operate()?;
-        let op = Op::Write(offset as usize, data.to_vec());
-        op.apply(&mut state.live);
-        state.unsynced.push(op);
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.operate()?;
-        let state = &mut *state;
-        for op in state.unsynced.drain(..) {
-            op.apply(&mut state.durable);
-        }
-        Ok(())
-    }
-}
-
-fn open(disk: Disk, clock: &ManualClock) -> RedbQueue<ManualClock> {
-    let database = Database::builder()
-        .set_cache_size(1 << 20)
-        .create_with_backend(disk)
-        .expect("a disk after a power cut opens");
+fn open(disk: &Disk, clock: &ManualClock) -> RedbQueue<ManualClock> {
     let file = OpenFile {
-        database,
+        database: disk.database(),
         _lock: None,
     };
     let limits = Limits::default().with_max_keys(5);
@@ -200,19 +24,6 @@ fn open(disk: Disk, clock: &ManualClock) -> RedbQueue<ManualClock> {
     RedbQueue {
         engine: engine.expect("a disk after a power cut holds a queue"),
     }
-}
-
-/// A disk with an empty queue on it, all of it synced: what making a file and renaming it leaves.
-fn empty_disk() -> Disk {
-    let disk = Disk::new(Vec::new());
-    let database = Database::builder()
-        .set_cache_size(1 << 20)
-        .create_with_backend(disk.clone())
-        .unwrap();
-    tables::make(&database).unwrap();
-    drop(database);
-    let image = disk.state().live.clone();
-    Disk::new(image)
 }
 
 /// What can be seen of every job there ever was, in the order of their ids.
@@ -238,7 +49,7 @@ impl Run {
     fn new(disk: Disk, seed: u64) -> Self {
         let clock = ManualClock::new();
         Run {
-            queue: open(disk, &clock),
+            queue: open(&disk, &clock),
             clock,
             rng: Rng::from_seed(seed),
             jobs: 0,
@@ -302,7 +113,7 @@ impl Run {
 /// The queue on `image` is as it was after one of these operations: the last that was acknowledged, or the one that was
 /// under way. Then it works on.
 fn assert_recovers(image: Vec<u8>, clock: &ManualClock, jobs: u64, views: &[View], what: &str) {
-    let queue = open(Disk::new(image), clock);
+    let queue = open(&Disk::new(image), clock);
     let found = view(&queue, jobs);
     let expected = |view: &View| {
         // Jobs that were enqueued later are not there in an earlier view.
@@ -331,51 +142,34 @@ fn assert_recovers(image: Vec<u8>, clock: &ManualClock, jobs: u64, views: &[View
     queue.enqueue(Job::new("after")).unwrap();
 }
 
-/// How many images to look at; more of them in a long run.
-fn images() -> usize {
-    let images = std::env::var("PURLIN_POWER_CUTS").ok();
-    images.map_or(400, |images| images.parse().unwrap())
-}
-
 #[test]
 fn what_was_acknowledged_survives_a_power_cut_and_what_was_not_is_whole_or_absent() {
-    let policies = [
-        Survives::Nothing,
-        Survives::Prefix,
-        Survives::Torn,
-        Survives::Size,
-        Survives::Everything,
-    ];
     let mut looked_at = 0;
     for seed in 0.. {
-        if looked_at >= images() {
+        if looked_at >= images(400) {
             break;
         }
-        let disk = empty_disk();
-        let acknowledged = Arc::new(AtomicUsize::new(0));
-        disk.state().cuts = Cuts {
-            // Not the same beat as any commit's.
-            every: 5 + seed % 8,
-            acknowledged: Arc::clone(&acknowledged),
-            taken: Vec::new(),
-        };
+        let disk = Disk::made(tables::make);
+        // Not the same beat as any commit's.
+        let acknowledged = disk.cut_every(5 + seed % 8, 1);
         let mut run = Run::new(disk.clone(), seed);
         let mut views = vec![run.view()];
         for _ in 0..40 {
             run.step().unwrap();
             views.push(run.view());
-            acknowledged.fetch_add(1, Ordering::SeqCst);
+            acknowledged[0].fetch_add(1, Ordering::SeqCst);
         }
-        let cuts = std::mem::take(&mut disk.state().cuts.taken);
+        let cuts = disk.cuts();
         let mut rng = Rng::from_seed(seed);
         for (i, cut) in cuts.iter().enumerate() {
-            let survives = policies[i % policies.len()];
-            let end = views.len().min(cut.acknowledged + 2);
+            let survives = Survives::ALL[i % Survives::ALL.len()];
+            let acknowledged = cut.acknowledged[0];
+            let end = views.len().min(acknowledged + 2);
             assert_recovers(
                 cut.image(survives, &mut rng),
                 &run.clock,
                 run.jobs,
-                &views[cut.acknowledged..end],
+                &views[acknowledged..end],
                 &format!("seed {seed}, cut {i}, {survives:?}"),
             );
             looked_at += 1;
@@ -388,10 +182,9 @@ fn what_was_acknowledged_survives_a_power_cut_and_what_was_not_is_whole_or_absen
 #[test]
 fn a_disk_that_fails_once_ends_the_handle_and_loses_nothing() {
     for fails_at in 1.. {
-        let disk = empty_disk();
+        let disk = Disk::made(tables::make);
         let mut run = Run::new(disk.clone(), 3);
-        let first = disk.state().count;
-        disk.state().fails_at = Some(first + fails_at);
+        disk.fail_at(fails_at);
         let mut views = vec![run.view()];
         let failed = (0..12).find_map(|_| match run.step() {
             Ok(()) => {
@@ -419,12 +212,12 @@ fn a_disk_that_fails_once_ends_the_handle_and_loses_nothing() {
         let before = views.last().unwrap().clone();
         let jobs = run.jobs;
         let after = {
-            let mut replay = Run::new(empty_disk(), 3);
+            let mut replay = Run::new(Disk::made(tables::make), 3);
             (0..views.len()).for_each(|_| replay.step().unwrap());
             replay.view()
         };
         drop(run.queue);
-        let image = disk.state().durable.clone();
+        let image = disk.durable();
         let what = format!("operation {fails_at} failed");
         assert_recovers(image, &run.clock, jobs, &[before, after], &what);
     }
