@@ -125,7 +125,7 @@ pub use mirrored::{MirrorError, Mirrored};
 #[cfg(feature = "near")]
 #[cfg_attr(docsrs, doc(cfg(feature = "near")))]
 pub use near::{Invalidation, Invalidations, Near, NearBuilder, NearStats};
-pub use policy::Policy;
+pub use policy::{Policy, WhenCorrupt};
 pub use session::{FieldError, Session, State};
 pub use sessions::{CommitError, Device, OpenError, RevokeError, Saved, Sessions, UpdateError};
 pub use store::{
