@@ -114,12 +114,13 @@ impl Points {
 
     /// The points in order.
     #[inline]
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = u64> + Clone {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u64> + Clone {
         let bits = !OF_MANY | self.owner_bits;
         self.words[..self.len()].iter().map(move |word| word & bits)
     }
 
     /// The point at a place in their order.
+    #[cfg(feature = "interop")]
     #[inline]
     pub(crate) fn at(&self, place: usize) -> u64 {
         self.words[place] & (!OF_MANY | self.owner_bits)

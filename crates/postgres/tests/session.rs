@@ -322,6 +322,30 @@ async fn a_cap_holds_while_sessions_move() {
     assert_eq!(store.by_user(&user).await.unwrap().len(), 3);
 }
 
+/// Where a user has no session yet there is no row to wait for each other at: none of the logins sees those that are not
+/// committed.
+#[tokio::test]
+async fn a_cap_holds_for_first_logins_at_once() {
+    let database = Database::new();
+    let store = Arc::new(database.pooled(6).await);
+    for round in 0..20_u8 {
+        let user = UserKey::of([round]);
+        let cap = Some(Cap::reject(1));
+        let mut devices = tokio::task::JoinSet::new();
+        for _ in 0..6 {
+            let store = Arc::clone(&store);
+            let mine = record("x").with_owner(Owner::User { user, cap });
+            devices.spawn(async move { store.create(&key(), mine).await.unwrap() });
+        }
+        let outcomes = devices.join_all().await;
+        let made = outcomes
+            .iter()
+            .filter(|outcome| **outcome != CreateOutcome::AtCap);
+        assert_eq!(made.count(), 1, "round {round}: {outcomes:?}");
+        assert_eq!(store.by_user(&user).await.unwrap().len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn sweeps_share_the_work_and_free_what_ended() {
     let database = Database::new();

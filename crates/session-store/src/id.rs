@@ -53,9 +53,7 @@ impl SessionId {
 
     /// The name under which stores know the session. Costs one SHA-256 of 32 bytes.
     pub fn key(&self) -> SessionKey {
-        let mut key = [SessionKey::SHA256; SessionKey::LEN];
-        key[1..].copy_from_slice(&Sha256::digest(self.0));
-        SessionKey(key)
+        SessionKey::of_digest(Sha256::digest(self.0).into())
     }
 }
 
@@ -98,6 +96,13 @@ impl SessionKey {
     /// need no further hashing.
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
+    }
+
+    /// The name of a row that is no session's, by a digest. No id leads to it, as none is known whose own digest it is.
+    pub(crate) fn of_digest(digest: [u8; Self::LEN - 1]) -> Self {
+        let mut key = [Self::SHA256; Self::LEN];
+        key[1..].copy_from_slice(&digest);
+        SessionKey(key)
     }
 
     /// The key of these bytes, as a store wrote them. `None` if they are not a key of a version known here.

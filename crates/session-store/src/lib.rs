@@ -13,7 +13,8 @@
 //! | [`MemoryStore`] | a store in this process, bounded in entries and bytes |
 //! | [`Session`] | one session within a request: fields, and what is to become of it |
 //! | [`Mirrored`] | several stores as one, of which a minority may die |
-//! | [`regions`] | a session in several data centres at once, each of which can write alone |
+//! | [`regions::Regional`] | a store in each of several data centres, each of which goes on alone and tells the others |
+//! | [`regions::Replica`] | a session that merges with what was written of it elsewhere |
 //! | [`Breaker`] | a store that is not asked while it does not answer |
 #![cfg_attr(
     feature = "near",
@@ -124,7 +125,7 @@ pub use mirrored::{MirrorError, Mirrored};
 #[cfg(feature = "near")]
 #[cfg_attr(docsrs, doc(cfg(feature = "near")))]
 pub use near::{Invalidation, Invalidations, Near, NearBuilder, NearStats};
-pub use policy::Policy;
+pub use policy::{Policy, WhenCorrupt};
 pub use session::{FieldError, Session, State};
 pub use sessions::{CommitError, Device, OpenError, RevokeError, Saved, Sessions, UpdateError};
 pub use store::{

@@ -39,6 +39,21 @@ pub struct Policy {
     epoch: u32,
     newcomers: Option<(NonZeroU32, NonZeroU32)>,
     rules: Rules,
+    when_corrupt: WhenCorrupt,
+}
+
+/// What becomes of a session that is [`Corrupt`](crate::PayloadError::Corrupt); see [`Policy::when_corrupt`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "complete: a session stays or it does not"
+)]
+pub enum WhenCorrupt {
+    /// It stays, and each request with its id fails, until somebody has looked into it.
+    #[default]
+    Fail,
+    /// It is deleted when its id is next seen, and the client begins anew without a session: logged out.
+    End,
 }
 
 impl Default for Policy {
@@ -56,6 +71,7 @@ impl Default for Policy {
             epoch: 0,
             newcomers: None,
             rules: Rules::default(),
+            when_corrupt: WhenCorrupt::Fail,
         }
     }
 }
@@ -187,6 +203,14 @@ impl Policy {
         self
     }
 
+    /// What becomes of a session that cannot be read because it was damaged, or something else than this crate wrote it. By
+    /// default it stays and its requests fail, since a mistake that damages sessions should be seen before they are gone.
+    /// One that a newer version wrote is never ended by this: that version can read it.
+    pub fn when_corrupt(mut self, when_corrupt: WhenCorrupt) -> Self {
+        self.when_corrupt = when_corrupt;
+        self
+    }
+
     /// How often a commit is tried when others commit to the same session at the same moment. The default is
     /// 16. Each failed attempt means that another one got through.
     pub fn attempts(mut self, attempts: NonZeroU32) -> Self {
@@ -232,6 +256,10 @@ impl Policy {
 
     pub(crate) fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    pub(crate) fn ends_corrupt(&self) -> bool {
+        self.when_corrupt == WhenCorrupt::End
     }
 
     pub(crate) fn field_limit(&self) -> usize {

@@ -1,5 +1,9 @@
 //! A session in several data centres at once, each of which can write while it does not hear from the others.
 //!
+//! [`Regional`] is a [`SessionStore`](crate::SessionStore) in front of a region's own store, and what a service uses: it
+//! notes what changes, tells the other regions, and merges what they tell. [`Replica`] is what merges, for whoever stores
+//! and sends it in another way.
+//!
 //! A store with one truth for two continents costs a round trip between them at every write, or stops when the line does.
 //! The other way is that each region has a [`Replica`] of its own, writes to it, and sends it to the others now and then;
 //! whoever receives one [`merge`](Replica::merge)s it. The merge is commutative, associative and idempotent, so that
@@ -36,10 +40,13 @@
 //! A replica that has ended must be kept, and sent, until its absolute deadline has passed in every region: longer than
 //! the skew of their clocks beyond it, and no partition can bring it back, since whoever has an old replica sees by that
 //! deadline that it is over. A session without an absolute deadline would have to be kept for ever, so there is none.
+//! `Regional` keeps no replicas that have ended but a record of the end for that long.
 
 mod codec;
+mod regional;
 mod replica;
 mod time;
 
+pub use regional::{ExchangeError, Exchanged, ReceiveError, Received, RegionLink, Regional};
 pub use replica::{EndedError, Replica, SetError};
 pub use time::{RegionId, Seen, Writer};

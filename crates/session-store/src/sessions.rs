@@ -11,7 +11,7 @@ use purlin_core::{Rng, sync::Mutex};
 
 use self::attempt::Step;
 use crate::bucket::Bucket;
-use crate::fields::Fields;
+use crate::fields::{Fields, PayloadError};
 use crate::id::SessionId;
 use crate::policy::Policy;
 use crate::session::Session;
@@ -167,7 +167,13 @@ impl<S: SessionStore, C: Clock + Send + Sync> Sessions<S, C> {
         let Some(entry) = self.store.load(&key, self.policy.slide()).await? else {
             return Ok(Session::absent());
         };
-        let mut session = Session::opened(id, entry, &self.clock)?;
+        let mut session = match Session::opened(id, entry, &self.clock) {
+            Err(PayloadError::Corrupt) if self.policy.ends_corrupt() => {
+                self.store.delete(&key).await?;
+                return Ok(Session::absent());
+            }
+            opened => opened?,
+        };
         if session.stored_epoch() < self.epoch.load(Ordering::Relaxed) {
             self.store.delete(&key).await?;
             return Ok(Session::absent());

@@ -10,7 +10,7 @@ use purlin_core::{Clock, ManualClock, Safety};
 use purlin_session_store::{
     CommitError, CommitOutcome, CreateOutcome, Entry, ErrorKind, FieldError, Lifetime, MemoryStore,
     OpenError, PayloadError, Policy, Record, RotateOutcome, Saved, Session, SessionId, SessionKey,
-    SessionStore, Sessions, Slide, State, StoreError, UserKey, Version,
+    SessionStore, Sessions, Slide, State, StoreError, UserKey, Version, WhenCorrupt,
 };
 use tokio::sync::Barrier;
 
@@ -549,6 +549,29 @@ async fn what_cannot_be_read_is_an_error_and_is_not_written_over() {
     assert_eq!(outcome, CommitOutcome::Committed(Version(2)));
     let error = sessions.commit(&mut session).await.unwrap_err();
     assert!(matches!(error, CommitError::Payload(PayloadError::Corrupt)));
+}
+
+/// So that nobody is shut out for ever by bytes that no version will read; but what a later one can read stays.
+#[tokio::test]
+async fn what_is_corrupt_is_ended_if_the_policy_says_so() {
+    let policy = Policy::default().when_corrupt(WhenCorrupt::End);
+    let sessions = Sessions::new(MemoryStore::new(), policy);
+    let lifetime = Lifetime::new(Duration::MAX, Duration::MAX);
+    for (payload, is_corrupt) in [(&b"\x00"[..], true), (b"", true), (b"\xffnewer", false)] {
+        let id = SessionId::random().unwrap();
+        let record = Record::new(payload, lifetime);
+        let created = sessions.store().create(&id.key(), record).await.unwrap();
+        assert_eq!(created, CreateOutcome::Created(Version::FIRST));
+        match sessions.open(id.clone()).await {
+            Ok(session) => assert!(is_corrupt && session.state() == State::Absent),
+            Err(OpenError::Payload(error)) => {
+                assert_eq!(error, PayloadError::Newer { format: 255 });
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+        let stored = sessions.store().load(&id.key(), Slide::No).await.unwrap();
+        assert_eq!(stored.is_none(), is_corrupt);
+    }
 }
 
 #[tokio::test]

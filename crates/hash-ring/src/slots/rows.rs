@@ -22,9 +22,11 @@ pub(super) const KEPT: usize = 3;
 /// asks:
 ///
 /// ```text
-/// bits   31 ............... 16 15 ................ 0
-/// few    no three  third (10)  second (10)  owner (10), with two bits on top, set unless there are three
-/// many   third                 second
+/// bits   31 30             29 .... 20   19 .... 10   9 ..... 0
+/// few    0, if all three   third        second       owner
+///
+/// bits   31 ............................ 16   15 ........... 0
+/// many   third                                second
 /// ```
 ///
 /// So three copies among few nodes are one word from one line of the cache, and the three ids, which are in an array

@@ -133,7 +133,7 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
 
     /// The user's sessions that live.
     pub(super) async fn living(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
-        let list = list_key(user)?;
+        let list = list_key(user);
         let view = self.view(&self.replicas(&list)?, &list).await?;
         let members = aged(&view);
         let mut living = BTreeSet::new();
@@ -297,7 +297,7 @@ impl<S: SessionStore, P: Placement + Send + Sync> Mirrored<S, P> {
         keeps: Option<Duration>,
         change: impl Fn(&[Member], Duration) -> Change<T> + Send + Sync,
     ) -> Result<T, StoreError> {
-        let list = list_key(user)?;
+        let list = list_key(user);
         let lifetime = Lifetime::new(keeps.unwrap_or_default(), Duration::MAX);
         let birth = keeps.map(|keeps| Lifetime::new(keeps, UNLIMITED));
         let change = |view: &View, _| {
@@ -342,12 +342,10 @@ fn with_age(members: &[Member], left: Duration) -> Vec<Member> {
 }
 
 /// The key under which stores have the list. No session has it, for it is no hash of 32 bytes.
-fn list_key(user: &UserKey) -> Result<SessionKey, StoreError> {
+fn list_key(user: &UserKey) -> SessionKey {
     let digest = Sha256::new()
         .chain_update(b"purlin mirrored list\0")
         .chain_update(user.as_bytes())
         .finalize();
-    let mut bytes = [1; SessionKey::LEN];
-    bytes[1..].copy_from_slice(&digest);
-    SessionKey::from_bytes(&bytes).ok_or_else(|| StoreError::new(ErrorKind::Other))
+    SessionKey::of_digest(digest.into())
 }

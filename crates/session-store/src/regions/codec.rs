@@ -116,7 +116,7 @@ fn decode(bytes: &mut Bytes) -> Option<Replica> {
     })
 }
 
-fn put_len(out: &mut BytesMut, len: usize) {
+pub(super) fn put_len(out: &mut BytesMut, len: usize) {
     // More than 4 GiB do not get this far: a store refuses them long before.
     out.put_u32_le(u32::try_from(len).unwrap_or(u32::MAX));
 }
@@ -127,7 +127,7 @@ fn put_stamp(out: &mut BytesMut, stamp: Stamp) {
     out.put_u16_le(stamp.region);
 }
 
-fn put_value(out: &mut BytesMut, value: Option<&Bytes>) {
+pub(super) fn put_value(out: &mut BytesMut, value: Option<&Bytes>) {
     out.put_u8(u8::from(value.is_some()));
     if let Some(value) = value {
         put_len(out, value.len());
@@ -135,15 +135,15 @@ fn put_value(out: &mut BytesMut, value: Option<&Bytes>) {
     }
 }
 
-fn take(bytes: &mut Bytes, len: usize) -> Option<Bytes> {
+pub(super) fn take(bytes: &mut Bytes, len: usize) -> Option<Bytes> {
     (bytes.len() >= len).then(|| bytes.split_to(len))
 }
 
-fn number(bytes: &mut Bytes) -> Option<u64> {
+pub(super) fn number(bytes: &mut Bytes) -> Option<u64> {
     Some(take(bytes, 8)?.get_u64_le())
 }
 
-fn len(bytes: &mut Bytes) -> Option<usize> {
+pub(super) fn len(bytes: &mut Bytes) -> Option<usize> {
     usize::try_from(take(bytes, 4)?.get_u32_le()).ok()
 }
 
@@ -156,7 +156,7 @@ fn stamp(bytes: &mut Bytes) -> Option<Stamp> {
     })
 }
 
-fn value(bytes: &mut Bytes) -> Option<Option<Bytes>> {
+pub(super) fn value(bytes: &mut Bytes) -> Option<Option<Bytes>> {
     match take(bytes, 1)?[0] {
         0 => Some(None),
         1 => {

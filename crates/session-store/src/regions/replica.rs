@@ -258,6 +258,11 @@ impl Replica {
         *self != before
     }
 
+    /// The same as [`limit`](Replica::limit), where it was not this region that said so.
+    pub(super) fn confine(&mut self, absolute: Option<WallTime>) {
+        self.absolute = absolute.map_or(self.absolute, |absolute| self.absolute.min(absolute));
+    }
+
     fn going_on(&self) -> Result<(), EndedError> {
         match self.ended {
             Some(_) => Err(EndedError),
