@@ -167,12 +167,14 @@ pub trait SessionStore: Send + Sync {
     /// under a key that it was or is moved to, too, as long as the old key still loads; a key that loads
     /// nothing spares nothing.
     ///
-    /// The default lists and deletes until nothing is left to delete, which is right for every store that
-    /// keeps the contract, and not the fastest for most.
+    /// The default lists and deletes until nothing is left to delete, and where a session is to be spared loads the
+    /// others first, so as to know that none of them is the spared one under another key. That is right for every store
+    /// that keeps the contract, and not the fastest for most.
     ///
     /// # Errors
     ///
-    /// A [`StoreError`] of kind `Unavailable` too if the user got new sessions faster than they were ended.
+    /// A [`StoreError`] of kind `Unavailable` too if the user got new sessions faster than they were ended, or the one to
+    /// be spared moved each time that somebody looked.
     ///
     /// # Cancel safety
     ///
@@ -184,17 +186,16 @@ pub trait SessionStore: Send + Sync {
     ) -> impl Future<Output = Result<usize, StoreError>> + Send {
         async move {
             let mut ended = 0;
-            let mut spared = Vec::from_iter(except.copied());
             for _ in 0..REVOKE_ROUNDS {
-                // Asked before and after: wherever the spared session is while the list is made, it is known.
-                spared.extend(present_key(self, except).await?);
-                let mut listed = self.by_user(user).await?;
-                spared.extend(present_key(self, except).await?);
-                listed.retain(|key| !spared.contains(key));
-                if listed.is_empty() {
+                let listed = self.by_user(user).await?;
+                let (doomed, n_unknown) = match except {
+                    None => (listed, 0),
+                    Some(spared) => all_but(self, listed, spared).await?,
+                };
+                if doomed.is_empty() && n_unknown == 0 {
                     return Ok(ended);
                 }
-                for key in &listed {
+                for key in &doomed {
                     ended += usize::from(self.delete(key).await?);
                 }
             }
@@ -245,14 +246,40 @@ pub trait SessionStore: Send + Sync {
 /// How often the default of `revoke_user` lists. The second time finds what was moved during the first.
 const REVOKE_ROUNDS: usize = 16;
 
-/// The key under which a session lives that the caller knows by this one.
-async fn present_key<S: SessionStore + ?Sized>(
+/// Those of the keys that load a session which is not the spared one, and how many load nothing by now, as their session
+/// has ended or moved on.
+///
+/// To delete an old key deletes the session where it is now. So it must be known of each key whose it is: a session never
+/// comes back to a key that it has left, so where the spared one is the same before and after, it was all the while, and a
+/// key that led elsewhere meanwhile is not, and never will be, one of its keys.
+async fn all_but<S: SessionStore + ?Sized>(
     store: &S,
-    key: Option<&SessionKey>,
-) -> Result<Option<SessionKey>, StoreError> {
-    let Some(key) = key else { return Ok(None) };
-    let entry = store.load(key, Slide::No).await?;
-    Ok(entry.map(|entry| entry.superseded_by.unwrap_or(*key)))
+    mut keys: Vec<SessionKey>,
+    spared: &SessionKey,
+) -> Result<(Vec<SessionKey>, usize), StoreError> {
+    keys.retain(|key| key != spared);
+    for _ in 0..REVOKE_ROUNDS {
+        let before = store.load(spared, Slide::No).await?;
+        let entries = store.load_many(&keys).await?;
+        let after = store.load(spared, Slide::No).await?;
+        let [before, after] = [before, after].map(|entry| Some(present_key(spared, &entry?)));
+        if before != after {
+            continue;
+        }
+        let n_unknown = entries.iter().filter(|entry| entry.is_none()).count();
+        let others = keys.into_iter().zip(entries).filter(|(key, entry)| {
+            let present = entry.as_ref().map(|entry| present_key(key, entry));
+            present.is_some() && present != before
+        });
+        return Ok((others.map(|(key, _)| key).collect(), n_unknown));
+    }
+    Err(StoreError::new(ErrorKind::Unavailable)
+        .with_source("the session to be spared moves faster than one can look"))
+}
+
+/// The key under which a session lives that this one loads.
+fn present_key(key: &SessionKey, entry: &Entry) -> SessionKey {
+    entry.superseded_by.unwrap_or(*key)
 }
 
 /// How often a session was written. Only versions of one session compare in a meaningful way.
