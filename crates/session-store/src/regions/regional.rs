@@ -67,7 +67,7 @@ pub use receive::{ReceiveError, Received};
 /// - **A write that crossed a rotation is lost** with the old id that it was made under.
 /// - Two rotations of one session that crossed leave it with two ids, that live apart from then on, and end together.
 /// - A login that crossed a revocation of all the user's sessions is ended by it.
-/// - A [`Cap`] counts the sessions that this region knows. Those that others told of may exceed it.
+/// - A [`Cap`](crate::Cap) counts the sessions that this region knows. Those that others told of may exceed it.
 /// - A process that is held up for more than ten seconds between noting a change and making it, and then dies, may leave it
 ///   untold until the session changes again.
 /// - A session lives until its deadlines by each region's own clock, so by how much those differ, it ends earlier here
