@@ -61,7 +61,7 @@ pub(crate) fn run(
         instructions::print(only)?;
     }
     if is_asked(Which::Tail) {
-        tail::print(rounds);
+        tail::print(only, rounds);
     }
     if is_asked(Which::Memory) {
         memory::print();

@@ -2,43 +2,23 @@
 #![cfg(feature = "std")]
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+#[path = "common/counting.rs"]
+mod counting;
+
 use std::time::Duration;
 
+use counting::live_bytes;
 use purlin_core::MapHasher;
 use purlin_lru_cache::{Builder, Cache, Policy};
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-/// The system's allocator, with a count of the bytes that are out.
-struct Counting;
-
-// SAFETY: every call is the system allocator's own, with the caller's arguments; counting does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the system allocator's.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the block came from `System`, since every allocating method here asks it.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 type Numbers = Cache<u64, u64>;
 
 /// Bytes an entry once it is full, and after so many more have come.
 fn bytes(name: &str, build: impl Fn() -> Numbers, entries: u64) -> (f64, f64) {
-    let before = LIVE.load(Ordering::Relaxed);
+    let before = live_bytes();
     let cache = build();
     let each = |cache: &Numbers| {
-        let bytes = LIVE.load(Ordering::Relaxed) - before;
+        let bytes = live_bytes() - before;
         bytes as f64 / cache.len() as f64
     };
     (0..entries).for_each(|key| drop(cache.insert(key, key)));

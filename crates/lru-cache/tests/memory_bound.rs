@@ -4,36 +4,16 @@
 #![cfg(feature = "std")]
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "common/counting.rs"]
+mod counting;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use counting::live_bytes;
 use purlin_core::{ManualClock, Rng};
 use purlin_lru_cache::{Builder, Cache, Policy};
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-/// The system's allocator, with a count of the bytes that are out.
-struct Counting;
-
-// SAFETY: every call is the system allocator's own, with the caller's arguments; counting does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the system allocator's.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the block came from `System`, since every allocating method here asks it.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 fn operations() -> u64 {
     let asked = std::env::var("PURLIN_CACHE_OPERATIONS").ok();
@@ -93,7 +73,7 @@ const BYTES_AN_ENTRY: usize = 40;
 /// Nothing grows but with the entries, however long it runs.
 fn regress_c22_the_heap_is_bounded_as_well() {
     const CAPACITY: usize = 100_000;
-    let before = LIVE.load(Ordering::Relaxed);
+    let before = live_bytes();
     let cache = Cache::<u64, u64>::new(CAPACITY);
     let mut rng = Rng::from_seed(22);
     let (mut most, mut next) = (0, 0);
@@ -108,7 +88,7 @@ fn regress_c22_the_heap_is_bounded_as_well() {
             6 => drop(cache.get(&rng.below(next + 1))),
             _ => drop(cache.remove(&rng.below(next + 1))),
         }
-        most = most.max(LIVE.load(Ordering::Relaxed) - before);
+        most = most.max(live_bytes() - before);
     }
     let an_entry = most as f64 / CAPACITY as f64;
     assert!(

@@ -266,3 +266,39 @@ fn uses_without_a_lock_count_for_the_policy() {
         assert!(ratio > 0.95, "{policy}: {ratio}");
     }
 }
+
+/// Uses are noted as bits that the policy takes in later, so several may count as one. That costs no hits to speak of.
+#[test]
+fn a_cache_that_is_read_without_a_lock_has_the_hits_of_one_that_is_not() {
+    const ENTRIES: usize = 300;
+    let mut rng = Rng::from_seed(3);
+    // Popular keys, of which others are popular later, with a loop in between.
+    let requests: Vec<u64> = (0..times(8_000))
+        .map(|n| {
+            let popular = (rng.unit() * 12.0).exp2() as u64 + n / 2_000 * 3;
+            let looped = 1_000_000 + n % (2 * ENTRIES as u64);
+            if n / 1_000 % 3 == 1 { looped } else { popular }
+        })
+        .collect();
+    for policy in POLICIES {
+        let hits = |is_open: bool| {
+            let mut builder = Cache::builder()
+                .entry_limit(ENTRIES)
+                .policy(policy)
+                .hasher(MapHasher::with_seed(4));
+            if is_open {
+                builder = builder.reads_without_lock();
+            }
+            let cache: Cache<u64, u64> = builder.build();
+            for &key in &requests {
+                if cache.get(&key).is_none() {
+                    cache.insert(key, key);
+                }
+            }
+            cache.stats().hits as f64 / requests.len() as f64
+        };
+        let (locked, open) = (hits(false), hits(true));
+        println!("{policy}: {locked:.4} with a lock, {open:.4} without");
+        assert!((locked - open).abs() < 0.01, "{policy}: {locked}, {open}");
+    }
+}

@@ -1,159 +1,155 @@
 //! The slowest look-ups of one reader: of a cache that nobody else uses, while a million entries expire, and while
 //! sixteen threads insert.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+mod caches;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use purlin_core::{Clock, MapHasher, Rng, SystemClock, Tick, WallTime};
-use purlin_lru_cache::Cache;
+use purlin_core::Rng;
 
+use self::caches::{Moka, Purlin, PurlinOpen, Quick};
 use crate::table::Table;
 
 /// Keys that are asked for. They live long.
 const HOT: u64 = 10_000;
 const EXPIRING: u64 = 1_000_000;
 const WRITERS: u64 = 16;
-const LOOK_UPS: usize = 2_000_000;
-const LIFE: Duration = Duration::from_secs(600);
+/// A reader ends after so many look-ups, or after so long if these are enough for a p99.9.
+const LOOK_UPS: usize = 1_000_000;
+const ENOUGH: usize = 20_000;
+const TIME: Duration = Duration::from_secs(1);
 
-/// Measures once, on a cache of its own.
-type Scene = fn(Reads) -> Tail;
-type Shared = Cache<u64, u64, MapHasher, Leaping>;
-
-/// The system's clock, which can be made to go ahead, so that all deadlines pass at one moment. What it costs to ask
-/// is what it costs there.
-#[derive(Clone, Debug, Default)]
-struct Leaping {
-    clock: SystemClock,
-    ahead: Arc<AtomicU64>,
+/// A cache in which some entries expire together.
+trait Cache: Send + Sync {
+    fn with_capacity(entries: usize) -> Self;
+    fn get(&self, key: u64) -> Option<u64>;
+    /// For good.
+    fn insert(&self, key: u64, value: u64);
+    /// Until [`expire`](Cache::expire).
+    fn insert_mortal(&self, key: u64, value: u64);
+    /// Has all deadlines pass. Returns whether there are any.
+    fn expire(&self) -> bool;
+    /// How many entries there are, those that are over and still there included.
+    fn len(&self) -> u64;
 }
 
-impl Leaping {
-    fn leap(&self, by: Duration) {
-        let nanos = by.as_nanos() as u64;
-        self.ahead.fetch_add(nanos, Ordering::Relaxed);
-    }
-
-    fn ahead(&self) -> Duration {
-        Duration::from_nanos(self.ahead.load(Ordering::Relaxed))
-    }
+/// In microseconds.
+#[derive(Clone, Copy, Default)]
+struct Tail {
+    p50: f64,
+    p999: f64,
+    longest: f64,
 }
 
-impl Clock for Leaping {
-    fn now(&self) -> Tick {
-        self.clock.now().after(self.ahead())
-    }
-    fn wall(&self) -> WallTime {
-        self.clock.wall().after(self.ahead())
-    }
-    fn coarse(&self) -> Tick {
-        self.clock.coarse().after(self.ahead())
-    }
+/// What one cache did in one round.
+#[derive(Clone, Copy)]
+struct Round {
+    idle: Tail,
+    /// `None` where nothing expires.
+    expiring: Option<Tail>,
+    writers: Tail,
 }
 
-/// How look-ups go, which a cache is built with.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reads {
-    Locked,
-    Free,
-}
+/// Has one contender do a round.
+type Measure = fn() -> Round;
+/// What it did in one scene.
+type Scene = fn(&Round) -> Option<Tail>;
 
 /// Prints p50, p99.9 and the longest, medians of the rounds.
-pub(super) fn print(rounds: usize) {
-    print_for(Reads::Locked, "", rounds);
-    print_for(Reads::Free, ", without a lock", rounds);
-}
-
-fn print_for(reads: Reads, how: &str, rounds: usize) {
-    let scenes: [(&str, Scene); 3] = [
-        ("nobody else", idle),
-        ("1 000 000 entries expire", expiring),
-        ("16 writers insert", writers),
+pub(super) fn print(only: &str, rounds: usize) {
+    let contenders: [(&str, Measure); 4] = [
+        ("purlin", round::<Purlin>),
+        ("purlin, no lock", round::<PurlinOpen>),
+        ("quick_cache", round::<Quick>),
+        ("moka", round::<Moka>),
     ];
-    let mut tails: Vec<Vec<Tail>> = vec![Vec::new(); scenes.len()];
+    let contenders: Vec<_> = contenders
+        .into_iter()
+        .filter(|(name, _)| name.contains(only))
+        .collect();
+    let mut results = vec![Vec::new(); contenders.len()];
     for _ in 0..rounds {
-        for ((_, scene), tails) in scenes.iter().zip(&mut tails) {
-            tails.push(scene(reads));
+        for ((_, round), results) in contenders.iter().zip(&mut results) {
+            results.push(round());
         }
     }
-    let median = |tails: &[Tail], of: fn(&Tail) -> u32| {
-        let mut figures: Vec<u32> = tails.iter().map(of).collect();
-        figures.sort_unstable();
-        f64::from(figures[figures.len() / 2]) / 1_000.0
-    };
     let heads = [
-        "get while",
+        "get of",
+        "while",
         "p50 µs",
         "p99.9 µs",
         "above idle",
         "longest µs",
     ];
     let mut table = Table::new(heads);
-    let idle = median(&tails[0], |tail| tail.p999);
-    for ((name, _), tails) in scenes.iter().zip(&tails) {
-        let p999 = median(tails, |tail| tail.p999);
-        table.row([
-            (*name).to_owned(),
-            format!("{:.2}", median(tails, |tail| tail.p50)),
-            format!("{p999:.2}"),
-            format!("{:.2}", p999 - idle),
-            format!("{:.0}", median(tails, |tail| tail.longest)),
-        ]);
+    for ((name, _), rounds) in contenders.iter().zip(&results) {
+        let median = |scene: Scene, of: fn(&Tail) -> f64| {
+            let mut figures: Vec<f64> = rounds.iter().filter_map(scene).map(|it| of(&it)).collect();
+            figures.sort_unstable_by(f64::total_cmp);
+            figures.get(figures.len() / 2).copied()
+        };
+        let scenes: [(&str, Scene); 3] = [
+            ("nobody else", |round| Some(round.idle)),
+            ("1 000 000 entries expire", |round| round.expiring),
+            ("16 writers insert", |round| Some(round.writers)),
+        ];
+        let idle = median(scenes[0].1, |tail| tail.p999);
+        for (what, scene) in scenes {
+            let cell = |figure: Option<f64>, digits: usize| {
+                figure.map_or("-".to_owned(), |figure| format!("{figure:.digits$}"))
+            };
+            let p999 = median(scene, |tail| tail.p999);
+            let above = p999.zip(idle).map(|(p999, idle)| p999 - idle);
+            table.row([
+                (*name).to_owned(),
+                what.to_owned(),
+                cell(median(scene, |tail| tail.p50), 2),
+                cell(p999, 2),
+                cell(above, 2),
+                cell(median(scene, |tail| tail.longest), 0),
+            ]);
+        }
     }
     table.print(&format!(
-        "The slowest of {LOOK_UPS} look-ups of one thread{how}, median of {rounds} interleaved rounds"
+        "The slowest look-ups of one thread, median of {rounds} interleaved rounds"
     ));
 }
 
-/// In nanoseconds.
-#[derive(Clone, Copy)]
-struct Tail {
-    p50: u32,
-    p999: u32,
-    longest: u32,
+fn round<C: Cache>() -> Round {
+    Round {
+        idle: read(&filled::<C>()),
+        expiring: expiring::<C>(),
+        writers: writers::<C>(),
+    }
 }
 
-fn filled(reads: Reads) -> (Shared, Leaping) {
-    let clock = Leaping::default();
-    // Room for all that is inserted here, whichever shard it falls on.
-    let mut builder = Cache::builder()
-        .clock(clock.clone())
-        .entry_limit(2 * (HOT + EXPIRING) as usize);
-    if reads == Reads::Free {
-        builder = builder.reads_without_lock();
-    }
-    let cache = builder.build();
-    for key in 0..HOT {
-        cache.insert_for(key, key, 100 * LIFE);
-    }
-    (cache, clock)
-}
-
-fn idle(reads: Reads) -> Tail {
-    read(&filled(reads).0)
+/// With room for all that is inserted here, whichever shard it falls on.
+fn filled<C: Cache>() -> C {
+    let cache = C::with_capacity(2 * (HOT + EXPIRING) as usize);
+    (0..HOT).for_each(|key| cache.insert(key, key));
+    cache
 }
 
 /// The reader begins when a million deadlines have just passed.
-fn expiring(reads: Reads) -> Tail {
-    let (cache, clock) = filled(reads);
-    for key in HOT..HOT + EXPIRING {
-        cache.insert_for(key, key, LIFE);
+fn expiring<C: Cache>() -> Option<Tail> {
+    let cache = filled::<C>();
+    (HOT..HOT + EXPIRING).for_each(|key| cache.insert_mortal(key, key));
+    let there = cache.len();
+    if !cache.expire() {
+        return None;
     }
-    assert_eq!(cache.len() as u64, HOT + EXPIRING, "nothing is over yet");
-    clock.leap(2 * LIFE);
     let tail = read(&cache);
-    let left = cache.len();
     assert!(
-        left < 2 * HOT as usize,
-        "the reader's calls find the dead: {left} are left"
+        there > EXPIRING && cache.len() < there,
+        "the reader's calls find the dead"
     );
-    tail
+    Some(tail)
 }
 
-fn writers(reads: Reads) -> Tail {
-    let (cache, _) = filled(reads);
+fn writers<C: Cache>() -> Tail {
+    let cache = filled::<C>();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         for writer in 0..WRITERS {
@@ -171,20 +167,26 @@ fn writers(reads: Reads) -> Tail {
     })
 }
 
-fn read(cache: &Shared) -> Tail {
+fn read(cache: &impl Cache) -> Tail {
     let mut rng = Rng::from_seed(7);
-    let mut took: Vec<u32> = Vec::with_capacity(LOOK_UPS);
-    for _ in 0..LOOK_UPS {
+    let mut took: Vec<Duration> = Vec::with_capacity(LOOK_UPS);
+    let end = Instant::now() + TIME;
+    while took.len() < LOOK_UPS {
         let key = rng.below(HOT);
         let began = Instant::now();
-        let value = cache.get(&key);
-        took.push(began.elapsed().as_nanos().min(u32::MAX.into()) as u32);
+        let value = cache.get(key);
+        let ended = Instant::now();
+        took.push(ended - began);
         assert_eq!(value, Some(key), "the hot keys stay");
+        if ended > end && took.len() >= ENOUGH {
+            break;
+        }
     }
     took.sort_unstable();
+    let micros = |at: usize| took[at].as_nanos() as f64 / 1_000.0;
     Tail {
-        p50: took[LOOK_UPS / 2],
-        p999: took[LOOK_UPS - LOOK_UPS / 1_000],
-        longest: took[LOOK_UPS - 1],
+        p50: micros(took.len() / 2),
+        p999: micros(took.len() - took.len() / 1_000),
+        longest: micros(took.len() - 1),
     }
 }

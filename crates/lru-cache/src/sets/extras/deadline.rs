@@ -110,6 +110,19 @@ mod tests {
         }
     }
 
+    /// A span that begins late in a step and ends early in one has one step more than its length.
+    #[test]
+    fn a_span_that_is_a_step_too_long_is_written_in_longer_ones() {
+        for coding in [SHORT, LONG] {
+            for exponent in 1..30 {
+                let base = Tick::from_nanos((1 << exponent) - 1);
+                let deadline = Tick::from_nanos(1 << (coding.mantissa_bits + exponent));
+                let kept = coding.unpack(base, coding.pack(base, deadline));
+                assert_eq!(kept, deadline, "{exponent}");
+            }
+        }
+    }
+
     #[test]
     fn none_stays_none_and_what_was_before_the_base_is_the_base() {
         let at = Tick::from_nanos;
