@@ -14,10 +14,11 @@ use std::collections::BTreeSet;
 use purlin_core::Placement;
 use sha2::{Digest, Sha256};
 
+use super::find::Found;
 use super::quorum::gather;
 use super::register::{Attempt, Step, View};
 use super::row::{Member, Value};
-use super::{Found, Mirrored, TO_THE_END, UNLIMITED};
+use super::{Mirrored, TO_THE_END, UNLIMITED};
 use crate::error::{ErrorKind, StoreError};
 use crate::id::SessionKey;
 use crate::store::{BoxFuture, Lifetime, SessionStore};
