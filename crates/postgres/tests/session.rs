@@ -48,7 +48,7 @@ impl<P: Clients> Subject for Real<P> {
         Duration::from_secs(300)
     }
     fn unit(&self) -> Duration {
-        Duration::from_millis(150)
+        Duration::from_millis(250)
     }
     /// By the server's clock.
     async fn pass(&self, time: Duration) {

@@ -171,7 +171,9 @@ fn what_was_acknowledged_survives_a_power_cut_and_what_was_not_is_whole_or_absen
             }
         });
         let mut rng = Rng::from_seed(seed);
-        for (i, cut) in disk.cuts().iter().enumerate() {
+        let cuts = disk.cuts();
+        assert!(!cuts.is_empty(), "whatever is acknowledged was synced");
+        for (i, cut) in cuts.iter().enumerate() {
             let survives = Survives::ALL[i % Survives::ALL.len()];
             let what = format!("seed {seed}, cut {i}, {survives:?}");
             let store = open(&Disk::new(cut.image(survives, &mut rng)));

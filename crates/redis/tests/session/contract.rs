@@ -16,7 +16,7 @@ impl Subject for Real {
         Duration::from_secs(300)
     }
     fn unit(&self) -> Duration {
-        Duration::from_millis(150)
+        Duration::from_millis(250)
     }
     /// By the server's clock: it is told to wait so long for something that does not come.
     async fn pass(&self, time: Duration) {
