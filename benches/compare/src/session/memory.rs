@@ -97,31 +97,21 @@ pub(super) fn print_sweep(targets: &mut Targets) -> Result<(), Box<dyn Error>> {
         "longest by the wall clock",
     ]);
     for n in [100_000, 1_000_000] {
-        let clock = Arc::new(ManualClock::new());
-        let store = MemoryStore::builder()
-            .max_entries(2 * n)
-            .max_bytes(usize::MAX)
-            .clock(Arc::clone(&clock))
-            .build();
-        for i in 0..n {
-            let idle = Duration::from_secs(if i % (n / 1000) == 0 { 60 } else { 3600 });
-            let record = Record::new(&b"x"[..], Lifetime::new(idle, Duration::MAX));
-            let _ = black_box(at_once(store.create(&SessionId::random()?.key(), record))?);
+        // What a call does is the same each time, and what the machine does is not: so each is the least of a few.
+        let mut sweep = sweep_of(n)?;
+        for _ in 1..SWEEPS {
+            let other = sweep_of(n)?;
+            sweep.sum = sweep.sum.min(other.sum);
+            sweep.longest = sweep.longest.min(other.longest);
+            sweep.longest_seen = sweep.longest_seen.min(other.longest_seen);
         }
-        clock.advance(Duration::from_secs(61));
-        let (mut freed, mut calls, mut sum) = (0, 0, Duration::ZERO);
-        let [mut longest, mut longest_seen] = [Duration::ZERO; 2];
-        loop {
-            // What else the machine does in between is not this call's.
-            let (start, busy) = (Instant::now(), thread_time());
-            let swept = at_once(store.sweep(100))?;
-            let (took, seen) = (thread_time().saturating_sub(busy), start.elapsed());
-            (freed, calls, sum) = (freed + swept.removed, calls + 1, sum + took);
-            (longest, longest_seen) = (longest.max(took), longest_seen.max(seen));
-            if swept.caught_up {
-                break;
-            }
-        }
+        let Sweep {
+            freed,
+            calls,
+            sum,
+            longest,
+            longest_seen,
+        } = sweep;
         if n == 1_000_000 {
             let us = longest.as_secs_f64() * 1e6;
             targets.at_most(
@@ -141,9 +131,57 @@ pub(super) fn print_sweep(targets: &mut Targets) -> Result<(), Box<dyn Error>> {
         ]);
     }
     table.print(
-        "Memory sweep of 1000 ended sessions, 100 units of work a call, in the thread's own time",
+        "Memory sweep of 1000 ended sessions, 100 units of work a call, in the thread's own time, least of 3",
     );
     Ok(())
+}
+
+/// How often each sweep is made.
+const SWEEPS: usize = 3;
+
+struct Sweep {
+    freed: usize,
+    calls: usize,
+    sum: Duration,
+    longest: Duration,
+    longest_seen: Duration,
+}
+
+/// Of so many sessions a thousand end, and are swept out.
+fn sweep_of(n: usize) -> Result<Sweep, Box<dyn Error>> {
+    let clock = Arc::new(ManualClock::new());
+    let store = MemoryStore::builder()
+        .max_entries(2 * n)
+        .max_bytes(usize::MAX)
+        .clock(Arc::clone(&clock))
+        .build();
+    for i in 0..n {
+        let idle = Duration::from_secs(if i % (n / 1000) == 0 { 60 } else { 3600 });
+        let record = Record::new(&b"x"[..], Lifetime::new(idle, Duration::MAX));
+        let _ = black_box(at_once(store.create(&SessionId::random()?.key(), record))?);
+    }
+    clock.advance(Duration::from_secs(61));
+    let mut sweep = Sweep {
+        freed: 0,
+        calls: 0,
+        sum: Duration::ZERO,
+        longest: Duration::ZERO,
+        longest_seen: Duration::ZERO,
+    };
+    loop {
+        // What else the machine does in between is not this call's.
+        let (start, busy) = (Instant::now(), thread_time());
+        let swept = at_once(store.sweep(100))?;
+        let (took, seen) = (thread_time().saturating_sub(busy), start.elapsed());
+        sweep.freed += swept.removed;
+        sweep.calls += 1;
+        sweep.sum += took;
+        sweep.longest = sweep.longest.max(took);
+        sweep.longest_seen = sweep.longest_seen.max(seen);
+        if swept.caught_up {
+            return Ok(sweep);
+        }
+    }
 }
 
 /// How long this thread has run.

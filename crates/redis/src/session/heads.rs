@@ -5,6 +5,7 @@
 //! be told of changes, forgets without a word, and may confuse two sessions.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use purlin_session_store::SessionKey;
@@ -14,7 +15,14 @@ use super::glance::Head;
 /// Heads by the session's key. A power of two of small groups, in each of which the oldest gives way.
 pub(super) struct Heads {
     groups: Box<[Mutex<Group>]>,
+    /// How many more loads are worth remembering.
+    wanted: AtomicU32,
 }
+
+/// So many loads are remembered for each commit, and so many at most after the last: where nearly all only read, they do
+/// not pay for what nobody asks for.
+const LOADS_A_COMMIT: u32 = 64;
+const LOADS: u32 = 4096;
 
 /// 4096 heads, of 88 bytes each once they have been used: as many as there may be requests between their load and their
 /// commit, several times over.
@@ -34,10 +42,21 @@ impl Heads {
     pub(super) fn new() -> Self {
         Heads {
             groups: (0..GROUPS).map(|_| Mutex::default()).collect(),
+            wanted: AtomicU32::new(LOADS),
         }
     }
 
-    /// Notes the head of a row that was just read or written.
+    /// Notes the head of a row that was just loaded, if there are commits that may want it.
+    pub(super) fn remember_load(&self, key: &SessionKey, head: Head) {
+        // Relaxed, and not in one step: one more or less is no harm.
+        let wanted = self.wanted.load(Ordering::Relaxed);
+        if wanted > 0 {
+            self.wanted.store(wanted - 1, Ordering::Relaxed);
+            self.remember(key, head);
+        }
+    }
+
+    /// Notes the head of a row that was just written.
     pub(super) fn remember(&self, key: &SessionKey, head: Head) {
         let (tag, mut group) = self.group(key);
         let group = &mut *group;
@@ -56,7 +75,13 @@ impl Heads {
         (group.tags[place], group.heads[place]) = (tag, head);
     }
 
+    /// The head of a row that is to be committed.
     pub(super) fn of(&self, key: &SessionKey) -> Option<Head> {
+        let wanted = self.wanted.load(Ordering::Relaxed);
+        if wanted < LOADS {
+            self.wanted
+                .store(wanted + LOADS_A_COMMIT, Ordering::Relaxed);
+        }
         let (tag, group) = self.group(key);
         group.place_of(tag).map(|place| group.heads[place])
     }
@@ -102,6 +127,22 @@ mod tests {
         let mut secret = [0; 32];
         secret[..8].copy_from_slice(&number.to_be_bytes());
         SessionId::from_secret_bytes(secret).key()
+    }
+
+    #[test]
+    fn loads_are_remembered_while_there_are_commits() {
+        let heads = Heads::new();
+        for _ in 0..LOADS {
+            heads.remember_load(&key(0), head(1));
+        }
+        assert_eq!(heads.of(&key(0)), Some(head(1)));
+        for number in 1..=u64::from(LOADS_A_COMMIT) {
+            heads.remember_load(&key(number), head(1));
+        }
+        let last = u64::from(LOADS_A_COMMIT);
+        heads.remember_load(&key(last + 1), head(1));
+        assert_eq!(heads.of(&key(last)), Some(head(1)));
+        assert_eq!(heads.of(&key(last + 1)), None, "nobody asks for so many");
     }
 
     #[test]

@@ -57,7 +57,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
         let Some(head) = Head::of(&row) else {
             return Ok(Glance::AskTheScript);
         };
-        self.remember(key, Some(head));
+        if let Some(heads) = self.heads().filter(|_| !head.late) {
+            heads.remember_load(key, head);
+        }
         Ok(match glance::read(head, row, now, slide) {
             Some(entry) => Glance::Answer(Some(entry)),
             None => Glance::AskTheScript,
