@@ -149,6 +149,7 @@ impl Cache for Moka {
         self.cache.insert(key, Mortal(value, true));
     }
     fn expire(&self) -> bool {
+        // Its clock cannot be set, so the moment has to come.
         thread::sleep(self.ends.saturating_duration_since(Instant::now()));
         true
     }
