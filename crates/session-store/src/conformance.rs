@@ -37,6 +37,7 @@
 //! [`an_outage_logs_nobody_out`].
 
 mod at_once;
+mod faulty;
 mod interleavings;
 pub mod lines;
 mod model;
@@ -56,6 +57,7 @@ use crate::error::StoreError;
 use crate::id::{SessionId, SessionKey};
 use crate::store::{Lifetime, Record, SessionStore};
 
+pub use faulty::{Call, Fault, Faults, Faulty};
 pub use model::Model;
 pub use outage::an_outage_logs_nobody_out;
 pub use walk::walk;
