@@ -29,7 +29,8 @@
 //! # }
 //! ```
 //!
-//! [`walk`] makes random calls, and compares every answer with the model's.
+//! [`walk`] makes random calls, some of which fail or lose their answers, and compares every answer with the model's.
+//! [`Faulty`] is the store in which they do, for tests of one's own.
 //!
 //! What requests can rely on with [`Sessions`](crate::Sessions) over the store is in [`lines`], one function a
 //! promise; [`conformance_lines!`](crate::conformance_lines) makes a test of each. A store on a server that processes
