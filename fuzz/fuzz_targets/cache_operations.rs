@@ -9,7 +9,7 @@ mod counts;
 #[path = "cache_operations/model.rs"]
 mod model;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use purlin_core::{Clock, MapHasher, Tick, WallTime};
-use purlin_lru_cache::{Builder, Cache, Cause, Policy, unsync};
+use purlin_lru_cache::{Builder, Cache, Cause, Policy, Terms, unsync};
 
 use counts::Counts;
 use model::Model;
@@ -95,10 +95,13 @@ enum Op {
     Sweep(u8),
     PopOldest,
     Walk,
-    InsertPinned(Key, Weight),
+    InsertOn(Key, Weight, On),
+    Invalidate(Tag),
     Pin(Key),
     Unpin(Key),
     SetCapacity(Capacity),
+    Compute(Key, Decide, Weight),
+    Update(Key, Weight),
     /// In a cache of counts beside the other.
     Count(Key, u32, bool),
     /// From here on, of the shared cache alone; the other does nothing.
@@ -106,16 +109,48 @@ enum Op {
     Load(Key, Weight),
     LoadFails(Key),
     LoadFor(Key, Weight, Lasts),
+    LoadOn(Key, Weight, Tag),
     /// Of a future that is polled, left alone while something happens to its key, and polled again.
     LoadAsync(Key, Weight, Meanwhile),
     GetMany([Key; 3]),
     /// Those that are absent are loaded, but for some.
     LoadMany([Key; 3], Key, Weight),
     Refresh(Key, Lasts, Lasts, Option<Weight>),
-    Compute(Key, Decide, Weight),
-    Update(Key, Weight),
     /// Time goes on, by steps.
     Pass(u8),
+}
+
+/// The terms of an insertion.
+#[derive(Arbitrary, Clone, Copy, Debug, Default)]
+struct On {
+    lasts: Option<Lasts>,
+    is_pinned: bool,
+    tag: Option<Tag>,
+    cost: u8,
+    /// As of before the first operation.
+    is_late: bool,
+}
+
+impl On {
+    fn tagged(tag: Tag) -> Self {
+        On {
+            tag: Some(tag),
+            ..On::default()
+        }
+    }
+}
+
+/// A tag among few.
+#[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Tag {
+    One,
+    Two,
+}
+
+impl Tag {
+    fn of(self, terms: Terms) -> Terms {
+        terms.tag(&(self as u8))
+    }
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -123,6 +158,7 @@ enum Decide {
     Keep,
     Put,
     PutFor(Lasts),
+    PutOn(Tag),
     Change,
     Remove,
 }
@@ -215,7 +251,13 @@ fuzz_target!(|input: (Setup, Vec<Op>)| {
     let told = Told::default();
     let mut subject = build(&setup, &clock, &told);
     let mut counts = Counts::new(&setup, &clock);
+    let start = match &subject {
+        Subject::Shared(cache) => cache.moment(),
+        Subject::Single(cache) => cache.moment(),
+    };
     let mut model = Model {
+        start,
+        invalidated: BTreeSet::new(),
         capacity: setup.capacity.get(),
         setup,
         now: 0,

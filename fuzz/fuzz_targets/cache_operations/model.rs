@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use purlin_lru_cache::{Cause, Decision, Due, Inserted, Outcome, Terms};
+use purlin_lru_cache::{Cause, Decision, Due, Inserted, Moment, Outcome, Terms};
 
-use super::{Decide, Key, Lasts, Meanwhile, Op, Setup, Shared, Subject, Told, Value};
+use super::{Decide, Key, Lasts, Meanwhile, On, Op, Setup, Shared, Subject, Tag, Told, Value};
 
 /// One entry, as it must be.
 #[derive(Clone, Copy, Debug)]
@@ -17,11 +17,18 @@ pub(crate) struct Entry {
     dies_at: u64,
     idle_at: u64,
     is_pinned: bool,
+    tag: Option<Tag>,
+    /// Its tag was invalidated since.
+    is_invalid: bool,
 }
 
 impl Entry {
     fn ends_at(&self) -> u64 {
         self.dies_at.min(self.idle_at)
+    }
+
+    fn is_over(&self, now: u64) -> bool {
+        self.ends_at() <= now || self.is_invalid
     }
 }
 
@@ -29,6 +36,10 @@ pub(crate) struct Model {
     pub(crate) setup: Setup,
     pub(crate) capacity: usize,
     pub(crate) now: u64,
+    /// Before the first operation.
+    pub(crate) start: Moment,
+    /// Since then.
+    pub(crate) invalidated: BTreeSet<Tag>,
     pub(crate) entries: BTreeMap<Key, Entry>,
     pub(crate) told: Told,
 }
@@ -92,7 +103,7 @@ impl Model {
                     Subject::Single(cache) => cache.retain(|key, _| key % 5 < below % 6),
                 }
                 self.hear(Some(Cause::Removed));
-                let mut living = self.entries.iter().filter(|(_, e)| e.ends_at() > self.now);
+                let mut living = self.entries.iter().filter(|(_, e)| !e.is_over(self.now));
                 assert!(living.all(|(key, _)| key % 5 < below % 6));
             }
             (Op::Clear, subject) => {
@@ -133,17 +144,53 @@ impl Model {
                 let expected = keys.filter_map(|&key| Some((key, self.living(key)?)));
                 assert_eq!(walked, expected.collect::<Vec<_>>());
             }
-            (Op::InsertPinned(key, weight), subject) => {
+            (Op::InsertOn(key, weight, on), subject) => {
                 let value = Value {
                     id,
                     weight: weight.get(),
                 };
-                let pinned = Terms::new().pinned();
+                let terms = self.terms(on);
                 let inserted = match subject {
-                    Subject::Shared(cache) => cache.insert_on(key, value, pinned),
-                    Subject::Single(cache) => cache.insert_on(key, value, pinned),
+                    Subject::Shared(cache) => cache.insert_on(key, value, terms),
+                    Subject::Single(cache) => cache.insert_on(key, value, terms),
                 };
-                self.inserted_so(key, value, None, true, inserted);
+                self.inserted_on(key, value, on.lasts.map(Lasts::get), on, inserted);
+            }
+            (Op::Invalidate(tag), subject) => {
+                match subject {
+                    Subject::Shared(cache) => cache.invalidate_tag(&(tag as u8)),
+                    Subject::Single(cache) => cache.invalidate_tag(&(tag as u8)),
+                }
+                self.invalidated.insert(tag);
+                let tagged = self.entries.values_mut();
+                tagged
+                    .filter(|entry| entry.tag == Some(tag))
+                    .for_each(|entry| entry.is_invalid = true);
+                self.hear(None);
+            }
+            (Op::Compute(key, decide, weight), subject) => {
+                let value = Value {
+                    id,
+                    weight: weight.get(),
+                };
+                self.compute(subject, key, value, decide);
+            }
+            (Op::Update(key, weight), subject) => {
+                let value = Value {
+                    id,
+                    weight: weight.get(),
+                };
+                let had = self.living(key);
+                let left = had.and_then(|_| self.left(key));
+                let updated = match subject {
+                    Subject::Shared(cache) => cache.update(&key, |_| value),
+                    Subject::Single(cache) => cache.update(&key, |_| value).copied(),
+                };
+                assert!(updated.is_none_or(|updated| had.is_some() && updated == value));
+                match had {
+                    Some(_) => self.loaded(key, value, left, false),
+                    None => self.loaded_nothing(key, false),
+                }
             }
             (Op::Pin(key), subject) => {
                 let is_there = self.living(key).is_some();
@@ -215,6 +262,20 @@ impl Model {
                 assert_eq!(got, Ok(had.unwrap_or(value)));
                 self.loaded(key, value, Some(lasts.get()), had.is_some());
             }
+            Op::LoadOn(key, weight, tag) => {
+                let value = Value {
+                    id,
+                    weight: weight.get(),
+                };
+                let had = self.living(key);
+                let load = |_: &Key| Ok::<_, u8>((value, tag.of(Terms::new())));
+                let got = cache.try_get_or_load_on(&key, load);
+                assert_eq!(got, Ok(had.unwrap_or(value)));
+                match had {
+                    Some(_) => self.loaded_nothing(key, true),
+                    None => drop(self.store_on(key, value, None, On::tagged(tag))),
+                }
+            }
             Op::LoadAsync(key, weight, meanwhile) => {
                 let value = Value {
                     id,
@@ -245,6 +306,7 @@ impl Model {
                 };
                 let entry = entry.expect("what is given out was stored");
                 assert_eq!(served.value, entry.value);
+                assert!(!entry.is_invalid);
                 assert_eq!(served.is_stale, entry.ends_at() <= self.now);
                 self.hear(None);
                 if !served.is_stale {
@@ -260,47 +322,36 @@ impl Model {
                 assert_eq!(refresh.run(|_| value), Some(value));
                 self.loaded(key, value, None, false);
             }
-            Op::Compute(key, decide, weight) => {
-                let value = Value {
-                    id,
-                    weight: weight.get(),
-                };
-                let had = self.living(key);
-                let left = had.and_then(|_| self.left(key));
-                let computed = cache.compute(&key, |seen| {
-                    assert_eq!(seen.copied(), had);
-                    match decide {
-                        Decide::Keep => Decision::Keep,
-                        Decide::Put => Decision::Put(value),
-                        Decide::PutFor(lasts) => Decision::PutFor(value, lasts.get()),
-                        Decide::Change => Decision::Change(value),
-                        Decide::Remove => Decision::Remove,
-                    }
-                });
-                assert_eq!(computed.into_previous(), had);
-                match decide {
-                    Decide::Keep => self.loaded_nothing(key, had.is_some()),
-                    Decide::Put => self.loaded(key, value, None, false),
-                    Decide::PutFor(lasts) => self.loaded(key, value, Some(lasts.get()), false),
-                    Decide::Change => self.loaded(key, value, left, false),
-                    Decide::Remove => self.hear(Some(Cause::Removed)),
-                }
-            }
-            Op::Update(key, weight) => {
-                let value = Value {
-                    id,
-                    weight: weight.get(),
-                };
-                let had = self.living(key);
-                let left = had.and_then(|_| self.left(key));
-                let updated = cache.update(&key, |_| value);
-                assert!(updated.is_none_or(|updated| had.is_some() && updated == value));
-                match had {
-                    Some(_) => self.loaded(key, value, left, false),
-                    None => self.loaded_nothing(key, false),
-                }
-            }
             _ => {}
+        }
+    }
+
+    fn compute(&mut self, subject: &mut Subject, key: Key, value: Value, decide: Decide) {
+        let had = self.living(key);
+        let left = had.and_then(|_| self.left(key));
+        let decision = |seen: Option<&Value>| {
+            assert_eq!(seen.copied(), had);
+            match decide {
+                Decide::Keep => Decision::Keep,
+                Decide::Put => Decision::Put(value),
+                Decide::PutFor(lasts) => Decision::PutFor(value, lasts.get()),
+                Decide::PutOn(tag) => Decision::PutOn(value, tag.of(Terms::new())),
+                Decide::Change => Decision::Change(value),
+                Decide::Remove => Decision::Remove,
+            }
+        };
+        let computed = match subject {
+            Subject::Shared(cache) => cache.compute(&key, decision),
+            Subject::Single(cache) => cache.compute(&key, decision),
+        };
+        assert_eq!(computed.into_previous(), had);
+        match decide {
+            Decide::Keep => self.loaded_nothing(key, had.is_some()),
+            Decide::Put => self.loaded(key, value, None, false),
+            Decide::PutFor(lasts) => self.loaded(key, value, Some(lasts.get()), false),
+            Decide::PutOn(tag) => drop(self.store_on(key, value, None, On::tagged(tag))),
+            Decide::Change => self.loaded(key, value, left, false),
+            Decide::Remove => self.hear(Some(Cause::Removed)),
         }
     }
 
@@ -395,6 +446,7 @@ impl Model {
                 let entry = self.entries.remove(&key).expect("who leaves was there");
                 match cause {
                     Cause::Expired => assert!(entry.ends_at() <= self.now),
+                    Cause::Invalidated => assert!(entry.is_invalid),
                     Cause::Capacity => assert!(!entry.is_pinned),
                     other => panic!("{other:?}"),
                 }
@@ -406,7 +458,7 @@ impl Model {
     /// The value of a key that is there and not over.
     fn living(&self, key: Key) -> Option<Value> {
         let entry = self.entries.get(&key)?;
-        (entry.ends_at() > self.now).then_some(entry.value)
+        (!entry.is_over(self.now)).then_some(entry.value)
     }
 
     /// What is left of its time to live.
@@ -469,19 +521,19 @@ impl Model {
         lasts: Option<Duration>,
         inserted: Inserted<Key, Value>,
     ) {
-        self.inserted_so(key, value, lasts, false, inserted);
+        self.inserted_on(key, value, lasts, On::default(), inserted);
     }
 
-    fn inserted_so(
+    fn inserted_on(
         &mut self,
         key: Key,
         value: Value,
         lasts: Option<Duration>,
-        is_pinned: bool,
+        on: On,
         inserted: Inserted<Key, Value>,
     ) {
         let previous = self.living(key).map(|value| (key, value));
-        let is_stored = self.store_so(key, value, lasts, is_pinned);
+        let is_stored = self.store_on(key, value, lasts, on);
         match inserted.outcome {
             Outcome::New => assert!(is_stored && previous.is_none()),
             Outcome::Replaced { key, value } => {
@@ -502,23 +554,20 @@ impl Model {
 
     /// What a write of a value must have done. Returns whether it was stored.
     fn store(&mut self, key: Key, value: Value, lasts: Option<Duration>) -> bool {
-        self.store_so(key, value, lasts, false)
+        self.store_on(key, value, lasts, On::default())
     }
 
-    fn store_so(
-        &mut self,
-        key: Key,
-        value: Value,
-        lasts: Option<Duration>,
-        is_pinned: bool,
-    ) -> bool {
-        let is_pinned = is_pinned || self.stays_pinned(key);
+    fn store_on(&mut self, key: Key, value: Value, lasts: Option<Duration>, on: On) -> bool {
+        let is_pinned = on.is_pinned || self.stays_pinned(key);
         let entry = Entry {
             is_pinned,
+            tag: on.tag,
             ..self.entry(value, lasts)
         };
         let told = self.told.lock().unwrap().clone();
-        let is_stored = self.accepts(key, &entry, &BTreeMap::new(), &told);
+        let is_out_of_date =
+            on.is_late && on.tag.is_some_and(|tag| self.invalidated.contains(&tag));
+        let is_stored = !is_out_of_date && self.accepts(key, &entry, &BTreeMap::new(), &told);
         self.hear(Some(if is_stored {
             Cause::Replaced
         } else {
@@ -542,7 +591,26 @@ impl Model {
             dies_at: self.ends(lasts.or(self.setup.time_to_live.map(Lasts::get))),
             idle_at: self.ends(self.setup.time_to_idle.map(Lasts::get)),
             is_pinned: false,
+            tag: None,
+            is_invalid: false,
         }
+    }
+
+    fn terms(&self, on: On) -> Terms {
+        let mut terms = Terms::new().cost(on.cost.into());
+        if let Some(lasts) = on.lasts {
+            terms = terms.time_to_live(lasts.get());
+        }
+        if on.is_pinned {
+            terms = terms.pinned();
+        }
+        if let Some(tag) = on.tag {
+            terms = tag.of(terms);
+        }
+        if on.is_late {
+            terms = terms.as_of(self.start);
+        }
+        terms
     }
 
     /// Whether a value that is stored under a key is pinned because the one before it is.
@@ -558,7 +626,8 @@ impl Model {
             }
             false => 0,
         };
-        let is_kept = |entry: &&Entry| entry.ends_at().saturating_add(stale) > self.now;
+        let is_kept =
+            |entry: &&Entry| entry.ends_at().saturating_add(stale) > self.now && !entry.is_invalid;
         let before = self.entries.get(&key).filter(is_kept);
         before.is_some_and(|entry| entry.is_pinned)
     }
@@ -597,6 +666,7 @@ impl Model {
             assert_eq!(entry.value, value);
             match its {
                 Cause::Expired => assert!(entry.ends_at() <= self.now),
+                Cause::Invalidated => assert!(entry.is_invalid),
                 Cause::Capacity => {
                     let has_reason = matches!(cause, Some(Cause::Replaced | Cause::Capacity));
                     assert!(has_reason, "only for another, or for want of room");
