@@ -45,7 +45,7 @@ mod seq;
 
 pub(crate) use block::{Block, Slots};
 #[cfg(feature = "std")]
-pub(crate) use lock::{Lock, LockGuard};
+pub(crate) use lock::{Lock, LockGuard, lock};
 
 /// What a set sees of a key's hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
