@@ -41,7 +41,7 @@ use self::swap::Swaps;
 /// Sessions on a Redis or Valkey server, shared by any number of processes.
 ///
 /// A call on a session that is nobody's is one round trip, but for a [`rotate`](SessionStore::rotate), which is four, and
-/// a [`commit`](SessionStore::commit) that somebody was faster than, which may be two; the first call after one that was
+/// a [`commit`](SessionStore::commit) that somebody was faster than and a [`load`](SessionStore::load) of what is not there, which may be two; the first call after one that was
 /// interrupted is three. A call under a key that was rotated away takes one more for each
 /// rotation since. One that makes a session somebody's, moves or ends it takes one more for their list, and so does the
 /// load that writes the idle deadline of such a session; at a cap it takes two more and one for each that gives way.
