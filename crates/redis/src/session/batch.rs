@@ -14,31 +14,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use purlin_session_store::{ErrorKind, StoreError};
+use purlin_session_store::{ErrorKind, SessionKey, StoreError};
 use redis::aio::ConnectionLike;
 use redis::{Cmd, RedisError, Value};
 use tokio::runtime;
 
 use super::failure::{TimedOut, store_error};
 use super::flight::fly;
+use super::rows::Rows;
 use super::swap::{Swap, Swaps};
 
 /// What one call asks.
 #[derive(Debug)]
 pub(super) enum Ask {
     One(Cmd),
-    /// Two commands in a row.
-    Two(Cmd, Cmd),
+    /// A session's row, which is fetched together with others.
+    Row(SessionKey),
+    /// The same, after the end of its key was moved out to a time, never in.
+    RowMoved(SessionKey, u64),
     /// A commit, which goes together with others.
     Swap(Swap),
 }
 
-/// What the server says to an [`Ask`], errors among it as values; nil for a command that there was not. To a commit: what
+/// What the server says to an [`Ask`], errors among it as values; nil for a command that there was not. Of a row that was
+/// fetched together with others: [`NIL_OR_OTHER`](super::rows::NIL_OR_OTHER) in place of nil. To a commit: what
 /// its script answers if it went by itself; otherwise 1, or nil if it was not done for whatever reason.
 pub(super) type Answer = (Value, Value);
 
 /// The message that is being gathered, if any.
 pub(super) struct Batches {
+    rows: Arc<Rows>,
     swaps: Arc<Swaps>,
     gathering: Mutex<Option<Gathering>>,
 }
@@ -47,6 +52,8 @@ pub(super) struct Batches {
 struct Gathering {
     /// By their places. None for a call that was dropped.
     asks: Vec<Option<Ask>>,
+    /// How many of them are commits.
+    n_swaps: usize,
     message: Arc<Message>,
     /// Messages are not shared by runtimes, one of which may stop before the other.
     runtime: runtime::Id,
@@ -54,10 +61,13 @@ struct Gathering {
     has_sender: bool,
 }
 
-/// The most calls in one message. Eight share nearly all that can be shared; and where more are made at once there are
-/// several messages, so that the server is at work on one while this process is on another. With messages of 32 and 32 tasks
-/// each waited for the other, and commits were a third fewer.
-const MAX_CALLS: usize = 8;
+/// The most calls in one message. Nearly all that can be shared is shared by so many, and where more are made at once there
+/// are several messages.
+const MAX_CALLS: usize = 32;
+
+/// The most commits among them. Their rows are long and so is their script, so the server had better be at work on one
+/// message while this process is on another.
+const MAX_SWAPS: usize = 16;
 
 struct Message {
     bell: Arc<Bell>,
@@ -106,6 +116,10 @@ pub(super) struct Call<'a, C> {
     part: Part,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives in the caller's future, and a box would be an allocation for each call"
+)]
 enum Part {
     New(Ask),
     /// With a place in this message.
@@ -114,8 +128,9 @@ enum Part {
 }
 
 impl Batches {
-    pub(super) fn new(swaps: Swaps) -> Self {
+    pub(super) fn new(rows: Arc<Rows>, swaps: Swaps) -> Self {
         Batches {
+            rows,
             swaps: Arc::new(swaps),
             gathering: Mutex::default(),
         }
@@ -149,10 +164,15 @@ impl Gathering {
     fn new(runtime: runtime::Id) -> Self {
         Gathering {
             asks: Vec::new(),
+            n_swaps: 0,
             message: Arc::new(Message::new()),
             runtime,
             has_sender: false,
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.asks.len() >= MAX_CALLS || self.n_swaps >= MAX_SWAPS
     }
 }
 
@@ -170,8 +190,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Call<'_, C> {
             drop(gathering);
             return self.send_alone(ask, waker, here);
         }
-        let full = gathering.take_if(|open| open.asks.len() >= MAX_CALLS);
+        let full = gathering.take_if(|open| open.is_full());
         let open = gathering.get_or_insert_with(|| Gathering::new(here));
+        open.n_swaps += usize::from(matches!(ask, Ask::Swap(_)));
         let (message, place) = (Arc::clone(&open.message), open.asks.len());
         open.asks.push(Some(ask));
         let sends = !std::mem::replace(&mut open.has_sender, true);
@@ -209,8 +230,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Call<'_, C> {
 
     fn send(&self, open: Gathering) {
         let Gathering { asks, message, .. } = open;
-        let swaps = Arc::clone(&self.batches.swaps);
-        let flight = Box::pin(fly(self.connection.clone(), self.limit, swaps, asks));
+        let Batches { rows, swaps, .. } = self.batches;
+        let (rows, swaps) = (Arc::clone(rows), Arc::clone(swaps));
+        let flight = Box::pin(fly(self.connection.clone(), self.limit, rows, swaps, asks));
         *locked(&message.state) = State::UnderWay(flight);
         message.advance();
     }
@@ -228,7 +250,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Future for Call<'_, C> {
                 Poll::Pending
             }
             Part::In(message, place) => {
-                // Before it is looked at, so that what happens after the look is not missed.
+                // Nearly all are woken by this.
+                if let Some(answer) = message.answer(place) {
+                    return Poll::Ready(answer);
+                }
+                // Before it is looked at again, so that what happens after the look is not missed.
                 message.bell.wait(place, cx.waker());
                 this.send_ours(&message);
                 message.advance();
