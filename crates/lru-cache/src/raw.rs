@@ -27,11 +27,15 @@ pub(crate) mod open;
 pub(crate) mod open;
 
 mod block;
+#[cfg(all(feature = "std", not(purlin_safe)))]
+mod identity;
 pub(crate) mod lanes;
 #[cfg(feature = "std")]
 mod lock;
 #[cfg(not(purlin_safe))]
 mod packed;
+#[cfg(not(purlin_safe))]
+mod prefetch;
 #[cfg(purlin_safe)]
 mod safe;
 #[cfg(not(any(
@@ -46,6 +50,10 @@ mod seq;
 pub(crate) use block::{Block, Slots};
 #[cfg(feature = "std")]
 pub(crate) use lock::{Lock, LockGuard};
+#[cfg(all(feature = "std", not(purlin_safe)))]
+pub(crate) use prefetch::prefetch_owned;
+#[cfg(all(feature = "std", purlin_safe))]
+pub(crate) use safe::prefetch_owned;
 
 /// What a set sees of a key's hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +83,8 @@ pub(crate) struct Columns<'a> {
     pub(crate) notes: &'a mut [u8],
     /// A bit each for the first 64 slots, which the policy sets by [`Slots::set_hot`].
     pub(crate) hot: &'a mut u64,
+    /// A slot up to 255 that will likely have another entry next, or any.
+    pub(crate) leaves: &'a mut u8,
     pub(crate) orders: &'a mut [u16],
     pub(crate) past: &'a mut [u16],
 }
