@@ -17,9 +17,11 @@ mod shard_count;
 #[cfg(feature = "serde")]
 mod snapshot;
 mod store;
+mod turns;
 mod watch;
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
 use core::time::Duration;
@@ -37,6 +39,7 @@ use self::shard::{Locked, Look, Shard};
 pub(crate) use self::shard_count::shard_count;
 #[cfg(feature = "serde")]
 pub use self::snapshot::Snapshot;
+use self::turns::Turns;
 use crate::builder::{Builder, Unlimited, Weigher};
 use crate::engine::{Engine, Fresh};
 use crate::expiry::Lifetimes;
@@ -146,6 +149,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
         let has_sets = parts.policy != Policy::Lru && !is_one_set;
         let is_open = parts.reads_without_lock && has_sets;
         let bypass = is_open.then(|| Bypass::new(parts.n_shards)).flatten();
+        let turns = Arc::new(Turns::new());
         let shard = |idx: usize| {
             let limit = share + usize::from(idx < left_over);
             let seed = parts.seed.wrapping_add(idx as u64);
@@ -160,7 +164,7 @@ impl<K, V, S, C> Cache<K, V, S, C> {
             if let Some(pool) = &pool {
                 engine.join(pool);
             }
-            Shard::new(engine)
+            Shard::new(engine, Arc::clone(&turns))
         };
         let selector = Selector::for_policy(parts.policy, parts.capacity, is_weighed, parts.seed);
         let is_open = bypass.is_some();
@@ -420,7 +424,7 @@ where
         Q: Equivalent<K> + ?Sized,
         V: Clone,
     {
-        self.get_under_lock(contents.into(), hash, key, Tick::ZERO)
+        self.get_under_lock(self.shard(hash).take_over(contents), hash, key, Tick::ZERO)
     }
 
     #[inline]

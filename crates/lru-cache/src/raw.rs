@@ -49,7 +49,7 @@ mod seq;
 
 pub(crate) use block::{Block, Slots};
 #[cfg(feature = "std")]
-pub(crate) use lock::{Lock, LockGuard};
+pub(crate) use lock::{Lock, LockGuard, lock};
 #[cfg(all(feature = "std", not(purlin_safe)))]
 pub(crate) use prefetch::prefetch_owned;
 #[cfg(all(feature = "std", purlin_safe))]

@@ -495,14 +495,19 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSe
         except: Option<&SessionKey>,
     ) -> Result<usize, StoreError> {
         let mut ended = 0;
-        let mut spared = Vec::from_iter(except.copied());
         for _ in 0..REVOKE_ROUNDS {
-            // Asked before and after: wherever the spared session is while the list is made, it is known.
-            spared.extend(self.present_key(except).await?);
-            let mut doomed = self.listed(user).await?;
-            spared.extend(self.present_key(except).await?);
-            doomed.retain(|member| !spared.contains(&member.key));
-            if doomed.is_empty() {
+            // Asked before and after: a session never comes back to a key that it has left, so where the spared one is the
+            // same, it was all the while, and what lived elsewhere meanwhile is another and stays so.
+            let spared = self.present_key(except).await?;
+            let listed = self.listed(user).await?;
+            let (doomed, is_all) = match &spared {
+                None => (listed, true),
+                Some(spared) => self.all_but(user, listed, spared).await?,
+            };
+            if self.present_key(except).await? != spared {
+                continue;
+            }
+            if doomed.is_empty() && is_all {
                 return Ok(ended);
             }
             ended += self.end_all(user, &doomed).await?;

@@ -29,7 +29,8 @@
 //! # }
 //! ```
 //!
-//! [`walk`] makes random calls, and compares every answer with the model's.
+//! [`walk`] makes random calls, some of which fail or lose their answers, and compares every answer with the model's.
+//! [`Faulty`] is the store in which they do, for tests of one's own.
 //!
 //! What requests can rely on with [`Sessions`](crate::Sessions) over the store is in [`lines`], one function a
 //! promise; [`conformance_lines!`](crate::conformance_lines) makes a test of each. A store on a server that processes
@@ -37,6 +38,7 @@
 //! [`an_outage_logs_nobody_out`].
 
 mod at_once;
+mod faulty;
 mod interleavings;
 pub mod lines;
 mod model;
@@ -56,6 +58,7 @@ use crate::error::StoreError;
 use crate::id::{SessionId, SessionKey};
 use crate::store::{Lifetime, Record, SessionStore};
 
+pub use faulty::{Call, Fault, Faults, Faulty};
 pub use model::Model;
 pub use outage::an_outage_logs_nobody_out;
 pub use walk::walk;

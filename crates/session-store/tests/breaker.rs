@@ -8,13 +8,12 @@ use std::future::Future;
 use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use common::{Faulty, Under, key, record};
+use common::{Under, key, record};
 use purlin_core::{ManualClock, Safety};
-use purlin_session_store::conformance::{an_outage_logs_nobody_out, check};
+use purlin_session_store::conformance::{Faulty, an_outage_logs_nobody_out, check, lines};
 use purlin_session_store::{
     Breaker, BreakerOpen, CreateOutcome, ErrorKind, MemoryStore, OpenError, Policy, SessionId,
     SessionStore, Sessions, Slide, Version,
@@ -53,11 +52,25 @@ async fn line_06_an_outage_logs_nobody_out() {
             Arc::clone(&store),
             &mut store,
             |store| store.fail(kind),
-            |store| store.fail(None),
+            |store| drop(store.heal()),
         );
         let verdict = verdict.await;
         assert!(verdict.is_ok(), "{verdict:?}");
     }
+}
+
+fn whole() -> Under<Breaker<Arc<Store>, ManualClock>> {
+    let (store, _, clock) = breaker();
+    Under { store, clock }
+}
+
+purlin_session_store::conformance_regressions!(whole());
+
+#[tokio::test]
+async fn line_06_an_outage_beneath_logs_nobody_out() {
+    let (breaker, beneath, _) = breaker();
+    let verdict = lines::an_outage_beneath_logs_nobody_out(&breaker, &[&*beneath]).await;
+    assert!(verdict.is_ok(), "{verdict:?}");
 }
 
 #[tokio::test]
@@ -113,8 +126,8 @@ async fn one_probe_after_the_pause_decides() {
         let _ = breaker.load(&one, Slide::No).await.unwrap_err();
     }
     clock.advance(SECOND);
-    store.holds_answers.store(true, Ordering::Relaxed);
-    store.fail(None);
+    store.hold_answers();
+    store.heal();
     let before = store.calls();
     {
         let mut probe = pin!(breaker.load(&one, Slide::No));
@@ -128,7 +141,7 @@ async fn one_probe_after_the_pause_decides() {
         assert_eq!(store.calls(), before + 1);
     }
     // The probe was dropped without an answer. The next call is one.
-    store.holds_answers.store(false, Ordering::Relaxed);
+    store.let_go();
     assert!(breaker.stats().is_open);
     assert_eq!(breaker.load(&one, Slide::No).await.unwrap(), None);
     assert!(!breaker.stats().is_open);
@@ -142,7 +155,7 @@ async fn one_probe_after_the_pause_decides() {
     }
     clock.advance(SECOND);
     let _ = breaker.load(&one, Slide::No).await.unwrap_err();
-    store.fail(None);
+    store.heal();
     clock.advance(SECOND);
     assert!(breaker.load(&one, Slide::No).await.is_err());
     clock.advance(SECOND);

@@ -3,12 +3,10 @@
 
 use std::pin::pin;
 use std::task::{Context, Waker};
-use std::time::Duration;
 
+use purlin_session_store::conformance::Faulty;
 use purlin_session_store::{
-    CommitOutcome, CreateOutcome, Entry, MemoryStore, Policy, Record, RotateOutcome, Saved,
-    Session, SessionId, SessionKey, SessionStore, Sessions, Slide, State, StoreError, UserKey,
-    Version,
+    MemoryStore, Policy, Saved, Session, SessionId, SessionStore, Sessions, State,
 };
 
 async fn stored<S: SessionStore>(
@@ -36,7 +34,10 @@ fn a_dropped_commit_is_finished_by_the_next() {
         .unwrap();
     for rotate in [false, true] {
         for polls in 1..8 {
-            let sessions = Sessions::new(Pausing(MemoryStore::new()), Policy::default());
+            let sessions = Sessions::new(
+                Faulty::new(MemoryStore::new()).giving_way(),
+                Policy::default(),
+            );
             let id = runtime.block_on(stored(&sessions, "a", "1"));
             let mut session = runtime.block_on(sessions.open(id.clone())).unwrap();
             session.set_bytes("b", "2").unwrap();
@@ -59,7 +60,7 @@ fn a_dropped_commit_is_finished_by_the_next() {
             let reopened = runtime.block_on(sessions.open(id)).unwrap();
             assert_eq!(text(&reopened, "b").unwrap(), "2");
             assert_eq!(text(&reopened, "c").is_some(), completed.is_none());
-            assert_eq!(sessions.store().0.stats().rotated, u64::from(rotate));
+            assert_eq!(sessions.store().store().stats().rotated, u64::from(rotate));
         }
     }
 }
@@ -70,7 +71,10 @@ fn a_dropped_deletion_is_finished_by_the_next_and_a_dropped_open_harms_nothing()
         .build()
         .unwrap();
     for polls in 1..4 {
-        let sessions = Sessions::new(Pausing(MemoryStore::new()), Policy::default());
+        let sessions = Sessions::new(
+            Faulty::new(MemoryStore::new()).giving_way(),
+            Policy::default(),
+        );
         let id = runtime.block_on(stored(&sessions, "a", "1"));
         drop(polled(polls, sessions.open(id.clone())));
         let mut session = runtime.block_on(sessions.open(id.clone())).unwrap();
@@ -94,7 +98,10 @@ fn a_dropped_update_happened_as_a_whole_or_not_at_all() {
         .build()
         .unwrap();
     for polls in 1..6 {
-        let sessions = Sessions::new(Pausing(MemoryStore::new()), Policy::default());
+        let sessions = Sessions::new(
+            Faulty::new(MemoryStore::new()).giving_way(),
+            Policy::default(),
+        );
         let id = runtime.block_on(stored(&sessions, "a", "1"));
         let mut session = runtime.block_on(sessions.open(id.clone())).unwrap();
         let both = |session: &mut Session| {
@@ -119,60 +126,4 @@ fn polled<F: Future>(times: usize, future: F) -> Option<F::Output> {
         std::task::Poll::Ready(output) => Some(output),
         std::task::Poll::Pending => None,
     })
-}
-
-/// A store that waits once before and once after each call.
-struct Pausing(MemoryStore);
-
-/// Pending once, waking its task at once.
-async fn pause() {
-    let mut paused = false;
-    std::future::poll_fn(|context| {
-        if std::mem::replace(&mut paused, true) {
-            return std::task::Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        std::task::Poll::Pending
-    })
-    .await;
-}
-
-async fn slowly<T>(call: impl Future<Output = T>) -> T {
-    pause().await;
-    let answer = call.await;
-    pause().await;
-    answer
-}
-
-impl SessionStore for Pausing {
-    async fn create(&self, key: &SessionKey, record: Record) -> Result<CreateOutcome, StoreError> {
-        slowly(self.0.create(key, record)).await
-    }
-    async fn load(&self, key: &SessionKey, slide: Slide) -> Result<Option<Entry>, StoreError> {
-        slowly(self.0.load(key, slide)).await
-    }
-    async fn commit(
-        &self,
-        key: &SessionKey,
-        expected: Version,
-        record: Record,
-    ) -> Result<CommitOutcome, StoreError> {
-        slowly(self.0.commit(key, expected, record)).await
-    }
-    async fn rotate(
-        &self,
-        old: &SessionKey,
-        new: &SessionKey,
-        expected: Version,
-        record: Record,
-        grace: Duration,
-    ) -> Result<RotateOutcome, StoreError> {
-        slowly(self.0.rotate(old, new, expected, record, grace)).await
-    }
-    async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
-        slowly(self.0.delete(key)).await
-    }
-    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
-        slowly(self.0.by_user(user)).await
-    }
 }

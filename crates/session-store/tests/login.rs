@@ -1,18 +1,15 @@
 //! Who is logged in, and what a session does beside its fields: flash values, clashes, deadlines, budgets.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-mod common;
-
 use std::num::NonZeroU32;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::Faulty;
 use purlin_core::{ManualClock, Retry, WallTime};
+use purlin_session_store::conformance::{Fault, Faults, Faulty};
 use purlin_session_store::{
-    Assurance, AuthError, Cap, CommitError, ErrorKind, FieldError, Login, MemoryStore, OnClash,
-    Policy, RevokeError, Saved, Session, SessionStore, Sessions, State, UpdateError, UserKey,
+    Assurance, AuthError, Cap, CommitError, FieldError, Login, MemoryStore, OnClash, Policy,
+    RevokeError, Saved, Session, SessionStore, Sessions, State, UpdateError, UserKey,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -572,11 +569,10 @@ async fn a_login_that_is_repeated_after_a_lost_answer_is_the_one_asked_for_last(
         session.set_bytes("cart", "x").unwrap();
         assert_eq!(shop.commit(&mut session).await.unwrap(), Saved::Created);
         session.login(Login::new("alice"));
-        shop.store().fails_after.store(true, Ordering::Relaxed);
-        shop.store().fail(ErrorKind::Interrupted);
+        shop.store().inject(Faults::always(Fault::After));
         let error = shop.commit(&mut session).await.unwrap_err();
         assert_ne!(error.retry(), Retry::NEVER, "{error:?}");
-        shop.store().fail(None);
+        shop.store().heal();
 
         session.login(Login::new(second));
         assert_eq!(shop.commit(&mut session).await.unwrap(), Saved::Rotated);

@@ -12,9 +12,9 @@ mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Faulty, HOUR, Under, key, record};
+use common::{HOUR, Under, key, record};
 use purlin_core::{ManualClock, NodeId, Placement, Safety};
-use purlin_session_store::conformance::{check, walk};
+use purlin_session_store::conformance::{Fault, Faults, Faulty, check, lines, walk};
 use purlin_session_store::{
     CommitOutcome, CreateOutcome, ErrorKind, Lifetime, MemoryStore, MirrorError, Mirrored, Record,
     RotateOutcome, SessionStore, Slide, Version,
@@ -90,6 +90,17 @@ async fn mirrored_stores_walk_with_the_model() {
     }
 }
 
+purlin_session_store::conformance_regressions!(mirror(3, 3).under);
+
+#[tokio::test]
+async fn line_06_an_outage_beneath_logs_nobody_out() {
+    let mirror = mirror(3, 3);
+    let beneath: Vec<_> = mirror.stores.iter().map(|store| &**store).collect();
+    let store = &mirror.under.store;
+    let verdict = lines::an_outage_beneath_logs_nobody_out(store, &beneath).await;
+    assert!(verdict.is_ok(), "{verdict:?}");
+}
+
 #[tokio::test]
 async fn a_majority_down_is_an_error_and_never_no_session() {
     let mirror = mirror(3, 3);
@@ -112,7 +123,7 @@ async fn a_majority_down_is_an_error_and_never_no_session() {
     assert!(rotated.await.is_err());
 
     for store in &mirror.stores {
-        store.fail(None);
+        store.heal();
     }
     let entry = store.load(&one, Slide::No).await.unwrap().unwrap();
     assert_eq!(
@@ -131,18 +142,18 @@ async fn a_store_that_slept_is_corrected_and_revives_nothing() {
         mirror.stores[sleeper].fail(ErrorKind::Unavailable);
         let outcome = store.commit(&one, Version::FIRST, record("new")).await;
         assert_eq!(outcome.unwrap(), CommitOutcome::Committed(Version(2)));
-        mirror.stores[sleeper].fail(None);
+        mirror.stores[sleeper].heal();
         // With every other store away once, the sleeper is needed.
         for away in (0..3).filter(|&away| away != sleeper) {
             mirror.stores[away].fail(ErrorKind::Unavailable);
             let entry = store.load(&one, Slide::No).await.unwrap().unwrap();
             assert_eq!(&entry.payload[..], b"new");
-            mirror.stores[away].fail(None);
+            mirror.stores[away].heal();
         }
 
         mirror.stores[sleeper].fail(ErrorKind::Unavailable);
         assert!(store.delete(&one).await.unwrap());
-        mirror.stores[sleeper].fail(None);
+        mirror.stores[sleeper].heal();
         // Long after every store would have forgotten by itself, and the sleeper's copy kept alive by use.
         for _ in 0..20 {
             mirror.under.clock.advance(HOUR / 2);
@@ -150,7 +161,7 @@ async fn a_store_that_slept_is_corrected_and_revives_nothing() {
                 mirror.stores[away].fail(ErrorKind::Unavailable);
                 let loaded = store.load(&one, Slide::to(HOUR)).await.unwrap();
                 assert_eq!(loaded, None, "{sleeper} slept, {away} is away");
-                mirror.stores[away].fail(None);
+                mirror.stores[away].heal();
             }
             let late = store.commit(&one, Version(2), record("back")).await;
             assert_eq!(late.unwrap(), CommitOutcome::Gone);
@@ -172,22 +183,23 @@ async fn use_reaches_only_copies_that_are_up_to_date() {
     let write = Record::new("new", lifetime);
     let outcome = store.commit(&one, Version::FIRST, write).await.unwrap();
     assert_eq!(outcome, CommitOutcome::Committed(Version(2)));
-    mirror.stores[2].fail(None);
+    mirror.stores[2].heal();
 
     mirror.under.clock.advance(HOUR * 3 / 4);
     for up_to_date in 0..2 {
-        mirror.stores[up_to_date].fail_after(1, ErrorKind::Unavailable);
+        mirror.stores[up_to_date]
+            .inject(Faults::always(Fault::Before(ErrorKind::Unavailable)).after(1));
     }
     assert!(store.load(&one, Slide::to(HOUR)).await.is_err());
     for store in &mirror.stores {
-        store.fail(None);
+        store.heal();
     }
     mirror.under.clock.advance(HOUR / 2);
     for away in 0..3 {
         mirror.stores[away].fail(ErrorKind::Unavailable);
         let loaded = store.load(&one, Slide::No).await.unwrap();
         assert_eq!(loaded, None, "it ended a quarter of an hour ago");
-        mirror.stores[away].fail(None);
+        mirror.stores[away].heal();
     }
 }
 
@@ -201,7 +213,7 @@ async fn a_write_that_reached_one_store_is_either_done_or_not() {
         // Prepared everywhere, accepted by one: the others fail from the third call on.
         for (idx, other) in mirror.stores.iter().enumerate() {
             if idx != lonely {
-                other.fail_after(2, ErrorKind::Interrupted);
+                other.inject(Faults::always(Fault::Before(ErrorKind::Interrupted)).after(2));
             }
         }
         let error = store
@@ -210,7 +222,7 @@ async fn a_write_that_reached_one_store_is_either_done_or_not() {
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Interrupted, "nobody knows");
         for other in &mirror.stores {
-            other.fail(None);
+            other.heal();
         }
         let first = store.load(&one, Slide::No).await.unwrap().unwrap();
         assert!([&b"old"[..], b"new"].contains(&&first.payload[..]));
@@ -221,7 +233,7 @@ async fn a_write_that_reached_one_store_is_either_done_or_not() {
                 entry.payload, first.payload,
                 "{lonely} had it, {away} is away"
             );
-            mirror.stores[away].fail(None);
+            mirror.stores[away].heal();
         }
     }
 }
@@ -234,13 +246,13 @@ async fn a_rotation_that_broke_off_is_finished_by_whoever_uses_the_new_key() {
         let (store, one, two) = (&mirror.under.store, key(), key());
         let _ = store.create(&one, record("old")).await.unwrap();
         for other in &mirror.stores {
-            other.fail_after(calls, ErrorKind::Unavailable);
+            other.inject(Faults::always(Fault::Before(ErrorKind::Unavailable)).after(calls));
         }
         let outcome = store
             .rotate(&one, &two, Version::FIRST, record("new"), HOUR)
             .await;
         for other in &mirror.stores {
-            other.fail(None);
+            other.heal();
         }
         let old = store.load(&one, Slide::No).await.unwrap().unwrap();
         let new = store.load(&two, Slide::No).await.unwrap();

@@ -5,13 +5,12 @@ mod common;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use common::{Faulty, HOUR, Under, key, record};
+use common::{HOUR, Under, key, record};
 use purlin_core::{Clock, ManualClock};
-use purlin_session_store::conformance::check;
+use purlin_session_store::conformance::{Call, Faulty, Subject, check, lines};
 use purlin_session_store::{
     CommitOutcome, CreateOutcome, ErrorKind, Invalidation, Invalidations, Lifetime, MemoryStore,
     Near, NearBuilder, Record, SessionKey, SessionStore, Slide, StoreError, Version,
@@ -45,7 +44,7 @@ fn fleet(settings: impl FnOnce(NearBuilder) -> NearBuilder) -> Fleet {
 impl Fleet {
     async fn created(&self, payload: &'static str) -> SessionKey {
         let key = key();
-        let created = self.store.inner.create(&key, record(payload)).await;
+        let created = self.store.store().create(&key, record(payload)).await;
         assert_eq!(created.unwrap(), CreateOutcome::Created(Version::FIRST));
         key
     }
@@ -92,6 +91,64 @@ async fn the_contract_holds_with_and_without_a_connection() {
     }
 }
 
+/// With a connection for reports, of which there are none: nobody else writes.
+struct Following {
+    near: Arc<Near<Shared, ManualClock>>,
+    store: Shared,
+    clock: ManualClock,
+    _sender: mpsc::UnboundedSender<Invalidation>,
+}
+
+impl Following {
+    async fn new() -> Self {
+        let Fleet { near, store, clock } = fleet(|near| near);
+        let (near, (sender, source)) = (Arc::new(near), reports());
+        let follows = Arc::clone(&near);
+        tokio::spawn(async move { drop(follows.follow(source).await) });
+        while !near.is_following() {
+            tokio::task::yield_now().await;
+        }
+        Following {
+            near,
+            store,
+            clock,
+            _sender: sender,
+        }
+    }
+}
+
+impl Subject for Following {
+    type Store = Arc<Near<Shared, ManualClock>>;
+    fn store(&self) -> &Self::Store {
+        &self.near
+    }
+    fn retention(&self) -> Duration {
+        Duration::from_secs(300)
+    }
+    fn unit(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+    async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+}
+
+purlin_session_store::conformance_regressions!(Following::new().await);
+
+#[tokio::test]
+async fn line_06_an_outage_beneath_logs_nobody_out() {
+    let following = Following::new().await;
+    let apart = fleet(|near| near);
+    for (near, store) in [
+        (&*following.near, &following.store),
+        (&apart.near, &apart.store),
+    ] {
+        let verdict = lines::an_outage_beneath_logs_nobody_out(near, &[&**store]).await;
+        assert!(verdict.is_ok(), "{verdict:?}");
+    }
+    assert!(following.near.stats().hits > 0 && apart.near.stats().hits == 0);
+}
+
 #[tokio::test]
 async fn a_report_is_effective_at_once() {
     let fleet = fleet(|near| near);
@@ -102,9 +159,12 @@ async fn a_report_is_effective_at_once() {
     for _ in 0..10 {
         assert_eq!(fleet.seen(&key).await.unwrap(), "a");
     }
-    assert_eq!((fleet.near.stats().hits, fleet.store.loads()), (9, 1));
+    assert_eq!(
+        (fleet.near.stats().hits, fleet.store.calls_of(Call::Load)),
+        (9, 1)
+    );
 
-    fleet.store.inner.delete(&key).await.unwrap();
+    fleet.store.store().delete(&key).await.unwrap();
     sender.send(Invalidation::Key(key)).unwrap();
     assert!(!poll(&mut following));
     assert_eq!(fleet.seen(&key).await, None);
@@ -112,8 +172,8 @@ async fn a_report_is_effective_at_once() {
     let [one, two] = [fleet.created("1").await, fleet.created("2").await];
     fleet.seen(&one).await;
     fleet.seen(&two).await;
-    fleet.store.inner.delete(&one).await.unwrap();
-    fleet.store.inner.delete(&two).await.unwrap();
+    fleet.store.store().delete(&one).await.unwrap();
+    fleet.store.store().delete(&two).await.unwrap();
     sender.send(Invalidation::All).unwrap();
     assert!(!poll(&mut following));
     assert_eq!(
@@ -144,7 +204,7 @@ async fn a_revoked_session_is_not_served_past_the_bound_though_no_report_ever_co
         assert!(!poll(&mut following));
         let asked_at = fleet.clock.now();
         fleet.seen(&key).await;
-        fleet.store.inner.delete(&key).await.unwrap();
+        fleet.store.store().delete(&key).await.unwrap();
         let mut last_served = asked_at;
         for _ in 0..100 {
             if fleet.seen(&key).await.is_some() {
@@ -175,7 +235,7 @@ async fn cut(fleet: Fleet) {
         let mut following = pin!(fleet.near.follow(source));
         assert!(!poll(&mut following));
         fleet.seen(&key).await;
-        fleet.store.inner.delete(&key).await.unwrap();
+        fleet.store.store().delete(&key).await.unwrap();
         assert_eq!(fleet.seen(&key).await.unwrap(), "a", "not reported yet");
         drop(sender);
         assert!(poll(&mut following), "the source failed");
@@ -192,7 +252,7 @@ async fn cut(fleet: Fleet) {
         fleet.seen(&other).await;
     }
     assert!(!fleet.near.is_following(), "dropping it ends it too");
-    fleet.store.inner.delete(&other).await.unwrap();
+    fleet.store.store().delete(&other).await.unwrap();
     let (_sender, source) = reports();
     let mut following = pin!(fleet.near.follow(source));
     assert!(!poll(&mut following));
@@ -209,16 +269,20 @@ async fn a_load_that_a_report_overtakes_is_not_kept() {
     assert!(!poll(&mut following));
     for overtaken_by in [Invalidation::Key(key), Invalidation::All] {
         fleet.near.forget(&key);
-        fleet.store.holds_answers.store(true, Ordering::Relaxed);
+        fleet.store.hold_answers();
         let mut load = pin!(fleet.near.load(&key, Slide::No));
         assert!(!poll(&mut load));
         sender.send(overtaken_by).unwrap();
         assert!(!poll(&mut following));
-        fleet.store.holds_answers.store(false, Ordering::Relaxed);
+        fleet.store.let_go();
         assert!(poll(&mut load));
-        let before = fleet.store.loads();
+        let before = fleet.store.calls_of(Call::Load);
         fleet.seen(&key).await;
-        assert_eq!(fleet.store.loads(), before + 1, "{overtaken_by:?}");
+        assert_eq!(
+            fleet.store.calls_of(Call::Load),
+            before + 1,
+            "{overtaken_by:?}"
+        );
     }
 }
 
@@ -234,12 +298,12 @@ async fn what_this_process_wrote_is_seen_by_it_also_if_the_write_was_given_up() 
     assert_eq!(outcome.unwrap(), CommitOutcome::Committed(Version(2)));
     assert_eq!(fleet.seen(&key).await.unwrap(), "b");
 
-    fleet.store.holds_answers.store(true, Ordering::Relaxed);
+    fleet.store.hold_answers();
     {
         let mut commit = pin!(fleet.near.commit(&key, Version(2), record("c")));
         assert!(!poll(&mut commit));
     }
-    fleet.store.holds_answers.store(false, Ordering::Relaxed);
+    fleet.store.let_go();
     assert_eq!(fleet.seen(&key).await.unwrap(), "c");
 
     // A logout under an old key ends the session that is kept under the new one.
@@ -279,7 +343,7 @@ async fn deadlines_move_as_they_would_without() {
         fleet.clock.advance(SECOND);
     }
     assert_eq!(fleet.near.load(&key, Slide::to(idle)).await.unwrap(), None);
-    let loads = fleet.store.loads();
+    let loads = fleet.store.calls_of(Call::Load);
     assert!(loads <= 1_000 / 10 + 3, "{loads} loads of the store");
 
     // And one that is not used ends at its idle deadline, though it is kept.
@@ -310,7 +374,7 @@ async fn a_privileged_session_is_not_kept() {
         .await;
     assert_eq!(outcome.unwrap(), CommitOutcome::Committed(Version(2)));
     assert_eq!(fleet.seen(&key).await.unwrap(), "admin");
-    fleet.store.inner.delete(&key).await.unwrap();
+    fleet.store.store().delete(&key).await.unwrap();
     assert_eq!(fleet.seen(&key).await, None, "without a report");
 }
 
@@ -344,7 +408,7 @@ async fn stale_reads_that_were_asked_for_are_bounded_and_never_privileged() {
     for key in [&guest, &admin, &revoked] {
         fleet.seen(key).await;
     }
-    fleet.store.inner.delete(&revoked).await.unwrap();
+    fleet.store.store().delete(&revoked).await.unwrap();
     sender.send(Invalidation::Key(revoked)).unwrap();
     assert!(!poll(&mut following));
     drop(sender);
@@ -373,7 +437,7 @@ async fn stale_reads_that_were_asked_for_are_bounded_and_never_privileged() {
         "and it may have got through"
     );
 
-    fleet.store.fail(None);
+    fleet.store.heal();
     fleet.seen(&guest).await;
     fleet.store.fail(ErrorKind::Unavailable);
     fleet.clock.advance(SECOND * 60 - Duration::from_nanos(1));

@@ -2,8 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod common;
-#[path = "regional/shaky.rs"]
-mod shaky;
 #[path = "regional/world.rs"]
 mod world;
 
@@ -11,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Faulty, HOUR, Under, key, record};
+use common::{HOUR, Under, key, record};
 use purlin_core::sync::Mutex;
 use purlin_core::{ManualClock, Retry, WallTime};
-use purlin_session_store::conformance::{check, walk};
+use purlin_session_store::conformance::{Fault, Faults, Faulty, check, lines, walk};
 use purlin_session_store::regions::{
     ExchangeError, Exchanged, ReceiveError, Received, RegionId, RegionLink, Regional,
 };
@@ -124,6 +122,15 @@ async fn a_region_walks_with_the_model() {
 }
 
 purlin_session_store::conformance_lines!(roomy(EAST, &[WEST]));
+
+#[tokio::test]
+async fn line_06_an_outage_beneath_logs_nobody_out() {
+    for peers in [&[][..], &[WEST]] {
+        let Under { store, .. } = roomy(EAST, peers);
+        let verdict = lines::an_outage_beneath_logs_nobody_out(&store, &[&**store.store()]).await;
+        assert!(verdict.is_ok(), "{verdict:?}");
+    }
+}
 
 /// `ci/regions.sh` runs many more.
 #[test]
@@ -501,14 +508,14 @@ async fn what_is_no_message_is_refused_and_what_cannot_be_stored_is_counted() {
     let error = west.receive(recorder.take().remove(0)).await.unwrap_err();
     assert!(matches!(error, ReceiveError::Store(_)));
     assert_ne!(error.retry(), Retry::NEVER);
-    west.store().fail(None);
+    west.store().heal();
     two.pass(11 * SECOND);
     let error = {
         west.store().fail(ErrorKind::Unavailable);
         east.exchange(WEST, west).await.unwrap_err()
     };
     assert!(matches!(error, ExchangeError::Link(_)), "{error:?}");
-    west.store().fail(None);
+    west.store().heal();
     two.tell().await;
     assert_eq!(two.tell().await[1], Exchanged::default());
 }
@@ -527,7 +534,8 @@ async fn a_refused_record_comes_back_as_it_was_given() {
         assert_eq!(error.kind(), ErrorKind::TooLarge);
         assert_eq!(error.into_record(), Some(huge.clone()));
     }
-    east.store().fail_after(1, ErrorKind::Interrupted);
+    east.store()
+        .inject(Faults::always(Fault::Before(ErrorKind::Interrupted)).after(1));
     let error = east
         .commit(&one, Version::FIRST, record("y"))
         .await
@@ -544,9 +552,10 @@ async fn a_logout_that_breaks_off_anywhere_ends_the_session_or_leaves_it() {
         let (east, west) = (&two.east.store, &two.west.store);
         let one = created(east, "x", of("alice")).await;
         two.tell().await;
-        east.store().fail_after(calls, ErrorKind::Unavailable);
+        east.store()
+            .inject(Faults::always(Fault::Before(ErrorKind::Unavailable)).after(calls));
         let ended = east.delete(&one).await;
-        east.store().fail(None);
+        east.store().heal();
         two.pass(11 * SECOND);
         two.tell().await;
         let live = [lives(east, &one).await, lives(west, &one).await];

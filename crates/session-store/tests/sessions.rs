@@ -1,16 +1,19 @@
 //! Sessions within requests: what is written, what is refused, and what two requests do to each other.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+use std::future::{Future, poll_fn};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use purlin_core::{Clock, ManualClock, Safety};
+use purlin_core::{ManualClock, Safety};
+use purlin_session_store::conformance::{Call, Faulty};
 use purlin_session_store::{
-    CommitError, CommitOutcome, CreateOutcome, Entry, ErrorKind, FieldError, Lifetime, MemoryStore,
-    OpenError, PayloadError, Policy, Record, RotateOutcome, Saved, Session, SessionId, SessionKey,
-    SessionStore, Sessions, Slide, State, StoreError, UserKey, Version, WhenCorrupt,
+    CommitError, CommitOutcome, CreateOutcome, ErrorKind, FieldError, Lifetime, MemoryStore,
+    OpenError, PayloadError, Policy, Record, Saved, Session, SessionId, SessionStore, Sessions,
+    Slide, State, Version, WhenCorrupt,
 };
 use tokio::sync::Barrier;
 
@@ -389,7 +392,7 @@ async fn a_logout_with_the_old_id_within_the_grace_ends_the_session() {
 async fn use_prolongs_a_session_up_to_its_absolute_end_and_is_seldom_written() {
     let clock = ManualClock::new();
     let minute = Duration::from_secs(60);
-    let store = Counting::new(MemoryStore::builder().clock(clock.clone()).build());
+    let store = Faulty::new(MemoryStore::builder().clock(clock.clone()).build());
     let policy = Policy::default().idle(minute * 20).absolute(minute * 60);
     let sessions = Sessions::new(store, policy);
     let id = stored(&sessions, "a", "1").await;
@@ -404,7 +407,12 @@ async fn use_prolongs_a_session_up_to_its_absolute_end_and_is_seldom_written() {
         left = remaining.idle;
     }
     assert!(moves <= 60, "{moves} moves in three idle windows");
-    assert_eq!(sessions.store().writes(), 1, "the session was only read");
+    let store = sessions.store();
+    assert_eq!(
+        (store.calls(), store.calls_of(Call::Load)),
+        (59 * 60 + 1, 59 * 60),
+        "the session was only read"
+    );
     clock.advance(minute);
     assert_eq!(sessions.open(id).await.unwrap().state(), State::Absent);
 }
@@ -469,7 +477,7 @@ async fn a_change_can_be_taken_back_by_setting_the_old_value() {
 
 #[tokio::test]
 async fn a_session_that_is_not_there_costs_no_store_call() {
-    let sessions = Sessions::new(Counting::new(MemoryStore::new()), Policy::default());
+    let sessions = Sessions::new(Faulty::new(MemoryStore::new()), Policy::default());
     let mut session = Session::absent();
     session.rotate();
     assert_eq!(
@@ -487,20 +495,20 @@ async fn a_session_that_is_not_there_costs_no_store_call() {
 /// A store that fails is not a store without the session.
 #[tokio::test]
 async fn a_failing_store_is_an_error_and_never_an_empty_session() {
-    let sessions = Sessions::new(Counting::new(MemoryStore::new()), Policy::default());
+    let sessions = Sessions::new(Faulty::new(MemoryStore::new()), Policy::default());
     let id = stored(&sessions, "a", "1").await;
-    sessions.store().fail_with(Some(ErrorKind::Unavailable));
+    sessions.store().fail(ErrorKind::Unavailable);
     let error = sessions.open(id.clone()).await.unwrap_err();
     assert!(matches!(&error, OpenError::Store(error) if error.kind() == ErrorKind::Unavailable));
     assert_eq!(error.retry().safety, Safety::Safe);
 
-    sessions.store().fail_with(None);
+    sessions.store().heal();
     let mut session = sessions.open(id.clone()).await.unwrap();
     session.set_bytes("b", "2").unwrap();
-    sessions.store().fail_with(Some(ErrorKind::Interrupted));
+    sessions.store().fail(ErrorKind::Interrupted);
     let error = sessions.commit(&mut session).await.unwrap_err();
     assert_eq!(error.retry().safety, Safety::IfIdempotent);
-    sessions.store().fail_with(None);
+    sessions.store().heal();
     assert_eq!(
         sessions.commit(&mut session).await.unwrap(),
         Saved::Written,
@@ -611,17 +619,46 @@ async fn a_schema_number_is_stored_and_never_lowered() {
 #[tokio::test]
 async fn a_commit_gives_up_after_its_attempts_and_can_be_tried_again() {
     let policy = Policy::default().attempts(NonZeroU32::new(3).unwrap());
-    let sessions = Sessions::new(Counting::new(MemoryStore::new()), policy);
+    let store = Faulty::new(MemoryStore::new()).giving_way();
+    let sessions = Sessions::new(store, policy);
     let id = stored(&sessions, "a", "1").await;
     let mut session = sessions.open(id.clone()).await.unwrap();
     session.set_bytes("b", "2").unwrap();
-    sessions.store().interfere(3);
-    let error = sessions.commit(&mut session).await.unwrap_err();
+    let error = committed_second(&sessions, &mut session, 3).await;
+    let error = error.unwrap_err();
     assert!(matches!(error, CommitError::Contended { attempts: 3 }));
     assert_eq!(error.retry().safety, Safety::Safe);
-    sessions.store().interfere(2);
-    assert_eq!(sessions.commit(&mut session).await.unwrap(), Saved::Written);
+    let saved = committed_second(&sessions, &mut session, 2).await.unwrap();
+    assert_eq!(saved, Saved::Written);
     assert_eq!(text(&sessions.open(id).await.unwrap(), "b").unwrap(), "2");
+}
+
+/// A commit whose first attempts each come second to somebody else's.
+async fn committed_second(
+    sessions: &Sessions<Faulty<MemoryStore>>,
+    session: &mut Session,
+    times: u64,
+) -> Result<Saved, CommitError> {
+    let store = sessions.store();
+    let key = session.id().unwrap().key();
+    let mut n_attempts = store.calls_of(Call::Commit);
+    let last = n_attempts + times;
+    let mut commit = pin!(sessions.commit(session));
+    loop {
+        let polled = poll_fn(|context| Poll::Ready(commit.as_mut().poll(context))).await;
+        if let Poll::Ready(outcome) = polled {
+            return outcome;
+        }
+        // It waits before an attempt, and with its answer.
+        if n_attempts < last && store.calls_of(Call::Commit) > n_attempts {
+            n_attempts += 1;
+            let store = store.store();
+            let other = store.load(&key, Slide::No).await.unwrap().unwrap();
+            let write = Record::new(other.payload, other.remaining);
+            let outcome = store.commit(&key, other.version, write).await.unwrap();
+            assert!(matches!(outcome, CommitOutcome::Committed(_)));
+        }
+    }
 }
 
 #[tokio::test]
@@ -634,101 +671,4 @@ async fn seeded_ids_repeat() {
     );
     assert_eq!(a.key(), b.key());
     assert_ne!(stored(&first, "a", "1").await.key(), a.key());
-}
-
-/// A store that counts its calls, fails when told to, and lets another writer in before a commit.
-struct Counting<C> {
-    inner: MemoryStore<C>,
-    calls: AtomicUsize,
-    writes: AtomicUsize,
-    interferences: AtomicUsize,
-    failure: Mutex<Option<ErrorKind>>,
-}
-
-impl<C: Clock> Counting<C> {
-    fn new(inner: MemoryStore<C>) -> Self {
-        Counting {
-            inner,
-            calls: AtomicUsize::new(0),
-            writes: AtomicUsize::new(0),
-            interferences: AtomicUsize::new(0),
-            failure: Mutex::new(None),
-        }
-    }
-
-    fn calls(&self) -> usize {
-        self.calls.load(Ordering::SeqCst)
-    }
-
-    fn writes(&self) -> usize {
-        self.writes.load(Ordering::SeqCst)
-    }
-
-    fn fail_with(&self, failure: Option<ErrorKind>) {
-        *self.failure.lock().unwrap() = failure;
-    }
-
-    fn interfere(&self, times: usize) {
-        self.interferences.store(times, Ordering::SeqCst);
-    }
-
-    fn count(&self, is_write: bool) -> Result<(), StoreError> {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        self.writes
-            .fetch_add(usize::from(is_write), Ordering::SeqCst);
-        self.failure
-            .lock()
-            .unwrap()
-            .map_or(Ok(()), |kind| Err(StoreError::new(kind)))
-    }
-}
-
-impl<C: Clock + Send + Sync> SessionStore for Counting<C> {
-    async fn create(&self, key: &SessionKey, record: Record) -> Result<CreateOutcome, StoreError> {
-        self.count(true)?;
-        self.inner.create(key, record).await
-    }
-    async fn load(&self, key: &SessionKey, slide: Slide) -> Result<Option<Entry>, StoreError> {
-        self.count(false)?;
-        self.inner.load(key, slide).await
-    }
-    async fn commit(
-        &self,
-        key: &SessionKey,
-        expected: Version,
-        record: Record,
-    ) -> Result<CommitOutcome, StoreError> {
-        self.count(true)?;
-        let left = |times: usize| times.checked_sub(1);
-        if self
-            .interferences
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left)
-            .is_ok()
-        {
-            let other = self.inner.load(key, Slide::No).await?.unwrap();
-            let write = Record::new(other.payload, other.remaining);
-            let outcome = self.inner.commit(key, other.version, write).await?;
-            assert!(matches!(outcome, CommitOutcome::Committed(_)));
-        }
-        self.inner.commit(key, expected, record).await
-    }
-    async fn rotate(
-        &self,
-        old: &SessionKey,
-        new: &SessionKey,
-        expected: Version,
-        record: Record,
-        grace: Duration,
-    ) -> Result<RotateOutcome, StoreError> {
-        self.count(true)?;
-        self.inner.rotate(old, new, expected, record, grace).await
-    }
-    async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
-        self.count(true)?;
-        self.inner.delete(key).await
-    }
-    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
-        self.count(false)?;
-        self.inner.by_user(user).await
-    }
 }

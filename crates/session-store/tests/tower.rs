@@ -269,7 +269,7 @@ async fn a_commit_of_the_handlers_own_gives_the_cookie_even_with_a_server_error(
 async fn a_store_that_cannot_be_read_is_a_503_and_the_cookie_stays() {
     let site = Site::new();
     let cookie = site.session_with("cart", "hammer").await;
-    site.fail_with(Some(ErrorKind::Unavailable));
+    site.fail_with(ErrorKind::Unavailable);
     let failed = site.ask(Some(&cookie), show).await;
     assert_eq!(failed.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(failed.headers()[RETRY_AFTER], "1");
@@ -286,7 +286,7 @@ async fn a_store_that_cannot_be_read_is_a_503_and_the_cookie_stays() {
         StatusCode::OK,
         "who has no session needs no store"
     );
-    site.fail_with(None);
+    site.heal();
     assert_eq!(site.ask(Some(&cookie), show).await.body(), "hammer");
 }
 
@@ -304,7 +304,7 @@ async fn a_store_that_cannot_be_written_is_a_503_and_the_cookie_stays() {
                     if !handler {
                         session.rotate();
                     }
-                    site.fail_with(Some(kind));
+                    site.fail_with(kind);
                     ok("stored, or so the handler believes")
                 }
             };
@@ -313,7 +313,7 @@ async fn a_store_that_cannot_be_written_is_a_503_and_the_cookie_stays() {
             assert!(failed.headers().contains_key(RETRY_AFTER));
             assert_eq!(failed.body(), "");
             assert_eq!(cookie_of(&failed), None);
-            site.fail_with(None);
+            site.heal();
         }
         assert_eq!(text(&site.open(&cookie).await, "cart"), "saw");
     }
@@ -345,7 +345,7 @@ async fn a_session_that_was_ended_meanwhile_stays_dead_and_its_cookie_goes() {
     );
     assert_eq!(site.open(&cookie).await.state(), State::Absent);
     assert_eq!(
-        site.sessions.store().inner.stats().created,
+        site.sessions.store().store().stats().created,
         1,
         "nothing was made in its place"
     );

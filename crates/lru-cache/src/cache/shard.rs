@@ -1,12 +1,14 @@
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 
 use equivalent::Equivalent;
 
+use super::turns::{CALLS, Turns};
 use super::watch::{Watch, Watches};
 use crate::engine::Engine;
 use crate::flight::Flights;
-use crate::raw::{Lock, LockGuard};
+use crate::raw::{Lock, LockGuard, lock};
 use crate::reentry::Inside;
 
 /// One part of a cache, with a lock of its own. Aligned so that no two locks share a line, nor the pair of lines
@@ -15,6 +17,8 @@ use crate::reentry::Inside;
 #[repr(align(128))]
 pub(super) struct Shard<K, V> {
     contents: Lock<Contents<K, V>>,
+    /// Those of the cache.
+    turns: Arc<Turns>,
 }
 
 /// What a shard's lock protects. Values and flights are under the same one, so that a key is never seen with
@@ -25,6 +29,8 @@ pub(super) struct Contents<K, V> {
     pub(super) engine: Engine<K, V>,
     pub(super) flights: Flights<K, V>,
     pub(super) watches: Watches<K>,
+    /// How often it was locked for more than a look-up.
+    calls: u32,
 }
 
 impl<K, V> Contents<K, V> {
@@ -52,13 +58,15 @@ impl<K, V> Contents<K, V> {
 }
 
 impl<K, V> Shard<K, V> {
-    pub(super) fn new(engine: Engine<K, V>) -> Self {
+    pub(super) fn new(engine: Engine<K, V>, turns: Arc<Turns>) -> Self {
         Shard {
             contents: Lock::new(Contents {
                 engine,
                 flights: Flights::new(),
                 watches: Watches::new(),
+                calls: 0,
             }),
+            turns,
         }
     }
 
@@ -71,9 +79,29 @@ impl<K, V> Shard<K, V> {
     #[inline]
     pub(super) fn lock(&self) -> Locked<'_, K, V> {
         let inside = Inside::enter();
+        let contents = lock(&self.contents, || self.turns.is_waited_for());
+        self.locked(contents, inside)
+    }
+
+    /// What a look-up holds, for a call that does more than to look up.
+    #[inline]
+    pub(super) fn take_over<'a>(&'a self, look: Look<'a, K, V>) -> Locked<'a, K, V> {
+        self.locked(look.contents, look.inside)
+    }
+
+    #[inline]
+    fn locked<'a>(
+        &'a self,
+        contents: LockGuard<'a, Contents<K, V>>,
+        inside: Inside,
+    ) -> Locked<'a, K, V> {
         Locked {
-            contents: self.contents.lock(),
+            contents,
             _inside: inside,
+            turn: Turn {
+                turns: &self.turns,
+                is_due: false,
+            },
         }
     }
 
@@ -99,10 +127,7 @@ impl<K, V> Shard<K, V> {
     #[inline]
     pub(super) fn try_lock(&self) -> Option<Locked<'_, K, V>> {
         let inside = Inside::enter();
-        Some(Locked {
-            contents: self.contents.try_lock()?,
-            _inside: inside,
-        })
+        Some(self.locked(self.contents.try_lock()?, inside))
     }
 }
 
@@ -146,6 +171,24 @@ pub(super) struct Locked<'a, K, V> {
     /// Before the mark, so that the lock is released before the mark is taken off.
     contents: LockGuard<'a, Contents<K, V>>,
     _inside: Inside,
+    /// Last, for who gives way must hold nothing.
+    turn: Turn<'a>,
+}
+
+/// Whether to let others run once the lock is released.
+#[derive(Debug)]
+struct Turn<'a> {
+    turns: &'a Turns,
+    is_due: bool,
+}
+
+impl Drop for Turn<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.is_due {
+            self.turns.give_way();
+        }
+    }
 }
 
 /// The same for a look-up.
@@ -154,15 +197,6 @@ pub(super) struct Look<'a, K, V> {
     /// As above.
     contents: LockGuard<'a, Contents<K, V>>,
     inside: Inside,
-}
-
-impl<'a, K, V> From<Look<'a, K, V>> for Locked<'a, K, V> {
-    fn from(look: Look<'a, K, V>) -> Self {
-        Locked {
-            contents: look.contents,
-            _inside: look.inside,
-        }
-    }
 }
 
 impl<K, V> Deref for Look<'_, K, V> {
@@ -185,6 +219,8 @@ impl<K, V> Drop for Locked<'_, K, V> {
     #[inline]
     fn drop(&mut self) {
         self.contents.engine.show();
+        self.contents.calls = self.contents.calls.wrapping_add(1);
+        self.turn.is_due = self.contents.calls % CALLS == 0;
     }
 }
 
@@ -201,5 +237,43 @@ impl<K, V> DerefMut for Locked<'_, K, V> {
     #[inline]
     fn deref_mut(&mut self) -> &mut Contents<K, V> {
         &mut self.contents
+    }
+}
+
+#[cfg(all(test, not(any(purlin_loom, purlin_shuttle, purlin_safe))))]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::expiry::Lifetimes;
+    use crate::policy::Policy;
+
+    #[test]
+    fn who_waits_for_long_has_those_who_write_give_way() {
+        let engine = Engine::<u64, u64>::new(Policy::Lru, 10, false, Lifetimes::default(), 1, None);
+        let turns = Arc::new(Turns::new());
+        let shard = Shard::new(engine, Arc::clone(&turns));
+        for _ in 0..2 * CALLS {
+            drop(shard.lock());
+        }
+        assert!(!turns.give_way(), "nobody has waited");
+        let is_waited_for = thread::scope(|scope| {
+            let held = shard.lock();
+            scope.spawn(|| drop(shard.lock()));
+            let end = Instant::now() + Duration::from_secs(20);
+            while !turns.give_way() && Instant::now() < end {
+                thread::yield_now();
+            }
+            let is_waited_for = Instant::now() < end;
+            drop(held);
+            is_waited_for
+        });
+        assert!(is_waited_for);
+        let before = turns.left();
+        for _ in 0..2 * CALLS {
+            drop(shard.lock());
+        }
+        assert_eq!(turns.left(), before - 2);
     }
 }

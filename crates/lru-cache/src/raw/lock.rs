@@ -4,6 +4,19 @@ pub(crate) use purlin_core::sync::{Mutex as Lock, MutexGuard as LockGuard};
 #[cfg(not(any(purlin_safe, purlin_shuttle)))]
 pub(crate) use self::spin::{Lock, LockGuard};
 
+/// Takes a lock. If it stays taken for so long that whoever has it must have lost his processor, that is told, as often as it
+/// is found so; a mutex does not know.
+#[inline]
+pub(crate) fn lock<T>(lock: &Lock<T>, tell: impl FnMut()) -> LockGuard<'_, T> {
+    #[cfg(not(any(purlin_safe, purlin_shuttle)))]
+    return lock.lock_and_tell(tell);
+    #[cfg(any(purlin_safe, purlin_shuttle))]
+    {
+        drop(tell);
+        lock.lock()
+    }
+}
+
 #[cfg(not(any(purlin_safe, purlin_shuttle)))]
 mod spin {
     #![allow(unsafe_code, reason = "a lock, which no safe code can make")]
@@ -72,8 +85,13 @@ mod spin {
 
         #[inline]
         pub(crate) fn lock(&self) -> LockGuard<'_, T> {
+            self.lock_and_tell(|| ())
+        }
+
+        #[inline]
+        pub(super) fn lock_and_tell(&self, tell: impl FnMut()) -> LockGuard<'_, T> {
             if !self.try_take() {
-                self.wait();
+                self.wait(tell);
             }
             LockGuard {
                 lock: self,
@@ -91,7 +109,7 @@ mod spin {
         }
 
         #[cold]
-        fn wait(&self) {
+        fn wait(&self, mut tell: impl FnMut()) {
             loop {
                 // If who has it is running, it will be free in a moment, and others may be as quick to take it.
                 for attempt in 0..PATIENCE {
@@ -102,7 +120,8 @@ mod spin {
                         return;
                     }
                 }
-                // If not, this processor may be the one it waits for.
+                tell();
+                // This processor may be the one it waits for.
                 thread::yield_now();
             }
         }

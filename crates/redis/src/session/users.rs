@@ -210,6 +210,66 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
         Ok(())
     }
 
+    /// Those of the listed whose session is not the one that lives under the key `spared`, and whether they are all: some may
+    /// be changing at this moment, and must be looked at again. Where there is no session yet, there will be none.
+    ///
+    /// A key is listed before its session has moved there. So one that has no session yet may be where the spared one
+    /// goes, and is not ended as others are, which might come after the move.
+    pub(super) async fn all_but(
+        &self,
+        user: &UserKey,
+        listed: Vec<Member>,
+        spared: &SessionKey,
+    ) -> Result<(Vec<Member>, bool), StoreError> {
+        let looks = listed.iter().map(|member| self.whose(user, member, spared));
+        let whose = at_once(looks.collect()).await?;
+        let (mut others, mut ended, mut is_all) = (Vec::new(), Vec::new(), true);
+        for (member, whose) in listed.into_iter().zip(whose) {
+            match whose {
+                Whose::Other => others.push(member),
+                Whose::Spared => {}
+                Whose::Nobodys => ended.push((b'x', member)),
+                Whose::Unclear => is_all = false,
+            }
+        }
+        self.forget(user, &ended).await;
+        Ok((others, is_all))
+    }
+
+    async fn whose(
+        &self,
+        user: &UserKey,
+        member: &Member,
+        spared: &SessionKey,
+    ) -> Result<Whose, StoreError> {
+        if member.key == *spared {
+            return Ok(Whose::Spared);
+        }
+        let owned = Owned {
+            user: *user,
+            since: member.since,
+        };
+        Ok(match self.peek(&member.key).await? {
+            Reply::Live {
+                owned: Some(of), ..
+            } if of == owned => Whose::Other,
+            Reply::Live { .. } | Reply::Rotated { .. } | Reply::Deleted => Whose::Nobodys,
+            // It has moved there, and is live now.
+            Reply::Prepared(from) if self.settle(&member.key, &from).await? => Whose::Unclear,
+            Reply::Prepared(from) if from == *spared => Whose::Spared,
+            Reply::Prepared(_) => Whose::Other,
+            Reply::Nothing => {
+                let retention = decimal(millis(self.settings().retention));
+                let mark = &self.scripts().mark;
+                match self.run(mark, &member.key, &[&retention]).await? {
+                    Reply::Done { .. } | Reply::Deleted => Whose::Nobodys,
+                    _ => Whose::Unclear,
+                }
+            }
+            Reply::Done { .. } | Reply::Committed(_) | Reply::Stale => Whose::Unclear,
+        })
+    }
+
     /// Ends these sessions of a user, whether they are made already or about to be, and says how many were.
     pub(super) async fn end_all(
         &self,
@@ -276,6 +336,16 @@ enum Stands {
     /// Nothing is there: not yet, or no more.
     Unknown,
     Ended,
+}
+
+/// Whose session is under a key that is listed for a user, when one session is to be spared.
+enum Whose {
+    Spared,
+    Other,
+    /// None, and none will be.
+    Nobodys,
+    /// It changed between two looks.
+    Unclear,
 }
 
 enum Enlisted {

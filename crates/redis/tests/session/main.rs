@@ -22,6 +22,7 @@ mod breaks;
 mod contract;
 mod failures;
 mod round_trips;
+mod spared;
 mod together;
 
 assert_impl_all!(RedisSessionStore: Send, Sync, Clone, SessionStore, std::fmt::Debug);

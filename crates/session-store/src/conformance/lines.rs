@@ -5,6 +5,8 @@
 //! the store itself is a violation too.
 
 mod ids;
+mod outage;
+mod regress;
 mod users;
 mod writes;
 
@@ -24,6 +26,16 @@ pub use ids::{
     an_id_that_was_not_issued_is_never_adopted, an_id_works_at_every_moment_of_a_rotation,
     nothing_moves_the_deadline_out, nothing_under_way_survives_a_logout,
 };
+pub use outage::{
+    a_store_that_is_down_is_neither_no_session_nor_a_valid_one,
+    an_outage_at_any_call_logs_nobody_out, an_outage_beneath_logs_nobody_out,
+};
+pub use regress::{
+    a_forged_or_replayed_id_finds_nothing, a_planted_id_gets_no_login,
+    an_id_that_repeats_overwrites_nothing, both_limits_are_the_stores, no_bytes_are_too_much,
+    no_save_revives_a_deleted_session, the_last_writer_wipes_nothing,
+    what_a_store_is_given_opens_nothing,
+};
 pub use users::{
     a_new_epoch_ends_all_sessions, a_user_has_no_more_sessions_than_allowed,
     a_user_sees_and_ends_their_sessions, what_needs_a_login_is_refused_without,
@@ -34,7 +46,8 @@ pub use writes::{
 };
 
 /// A test for each function of [`lines`](crate::conformance::lines), over the [`Subject`] that an
-/// expression makes anew for each; the expression may await. The tests run on tokio, so the crate that calls this has it
+/// expression makes anew for each; the expression may await. Those that begin with `regress_s` are
+/// [`conformance_regressions!`](crate::conformance_regressions), which this includes. The tests run on tokio, so the crate that calls this has it
 /// with its feature `macros`.
 ///
 /// ```
@@ -69,6 +82,7 @@ macro_rules! conformance_lines {
             line_03_nothing_under_way_survives_a_logout: nothing_under_way_survives_a_logout();
             line_04_an_id_works_at_every_moment_of_a_rotation: an_id_works_at_every_moment_of_a_rotation();
             line_05_a_failed_request_changes_nothing: a_failed_request_changes_nothing();
+            line_06_an_outage_at_any_call_logs_nobody_out: an_outage_at_any_call_logs_nobody_out();
             line_09_nothing_moves_the_deadline_out: nothing_moves_the_deadline_out();
             line_10_an_id_that_was_not_issued_is_never_adopted: an_id_that_was_not_issued_is_never_adopted();
             line_11_a_user_sees_and_ends_their_sessions: a_user_sees_and_ends_their_sessions();
@@ -77,6 +91,7 @@ macro_rules! conformance_lines {
             line_13_what_cannot_be_read_is_an_error_and_stays: what_cannot_be_read_is_an_error_and_stays();
             asvs_7_5_what_needs_a_login_is_refused_without: what_needs_a_login_is_refused_without();
         }
+        $crate::conformance_regressions!($subject);
     };
     ($subject:expr; $($name:ident: $($line:ident($($arg:expr),*)),+;)*) => {$(
         #[tokio::test]
@@ -88,6 +103,26 @@ macro_rules! conformance_lines {
             )+
         }
     )*};
+}
+
+/// A test for each published defect of session libraries, S1 to S10, in which a store has a part; S8 and S11 are about cookies
+/// alone. [`conformance_lines!`](crate::conformance_lines) includes them; by themselves they are for a store in front of
+/// others, whose lines are those of what it stands in front of.
+#[macro_export]
+macro_rules! conformance_regressions {
+    ($subject:expr) => {
+        $crate::conformance_lines! { $subject;
+            regress_s1_no_save_revives_a_deleted_session: no_save_revives_a_deleted_session();
+            regress_s2_the_last_writer_wipes_nothing: the_last_writer_wipes_nothing();
+            regress_s3_a_planted_id_gets_no_login: a_planted_id_gets_no_login();
+            regress_s4_what_a_store_is_given_opens_nothing: what_a_store_is_given_opens_nothing();
+            regress_s5_no_bytes_are_too_much: no_bytes_are_too_much();
+            regress_s6_a_forged_or_replayed_id_finds_nothing: a_forged_or_replayed_id_finds_nothing();
+            regress_s7_both_limits_are_the_stores: both_limits_are_the_stores();
+            regress_s9_a_store_that_is_down_is_neither_no_session_nor_a_valid_one: a_store_that_is_down_is_neither_no_session_nor_a_valid_one();
+            regress_s10_an_id_that_repeats_overwrites_nothing: an_id_that_repeats_overwrites_nothing();
+        }
+    };
 }
 
 type Verdict = Result<(), Violation>;

@@ -1,12 +1,11 @@
 //! What requests can rely on while the store is away.
 
-use core::future::poll_fn;
 use core::num::NonZeroU32;
-use core::task::Poll;
 use core::time::Duration;
 
 use purlin_core::ManualClock;
 
+use super::at_once::others_first;
 use super::{Violation, expect};
 use crate::auth::Login;
 use crate::breaker::Breaker;
@@ -118,18 +117,4 @@ fn broken(detail: &str) -> Violation {
 
 fn works<T, E: core::fmt::Debug>(answer: Result<T, E>) -> Result<T, Violation> {
     answer.map_err(|error| broken(&format!("{error:?}")))
-}
-
-/// Lets whatever else there is to do be done first: a connection, say.
-pub(super) async fn others_first() {
-    let mut waited = false;
-    poll_fn(|context| {
-        if waited {
-            return Poll::Ready(());
-        }
-        waited = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

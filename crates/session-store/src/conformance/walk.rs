@@ -1,12 +1,14 @@
 //! A random walk over all calls, beside the model.
 
 use core::fmt::Debug;
+use core::future::Future;
 use core::time::Duration;
 use std::collections::BTreeSet;
 
 use purlin_core::{Rng, Tick};
 
-use super::{Model, Subject, Violation, answered, expect, new_key, record};
+use super::{Faults, Faulty, Model, Subject, Violation, answered, expect, new_key, record};
+use crate::error::{ErrorKind, StoreError};
 use crate::id::SessionKey;
 use crate::store::{CommitOutcome, Entry, Record, RotateOutcome, SessionStore, Slide, Version};
 use crate::user::{Cap, Owner, UserKey};
@@ -15,8 +17,8 @@ const PROMISE: &str = "every answer is the model's";
 const LONG: Duration = Duration::from_secs(60 * 60);
 
 /// Makes this many calls that a seed decides, one after the other, on sessions that are nobody's and those of two users
-/// with caps and without, and compares each answer and both lists with the [`Model`]'s. No time passes in it that
-/// matters.
+/// with caps and without, and compares each answer and both lists with the [`Model`]'s. A call of ten fails before its effect
+/// or loses its answer after it, and is repeated until it has one. No time passes in it that matters.
 ///
 /// # Errors
 ///
@@ -80,46 +82,59 @@ impl Seen {
 
 impl<S: Subject> Walk<'_, S> {
     async fn call(&mut self) -> Result<(), Violation> {
-        let (store, key) = (self.subject.store(), self.key());
+        let (store, key) = (Faulty::new(self.subject.store()), self.key());
+        store.inject(Faults::by_chance(self.rng.next_u64(), 0.1));
         match self.rng.below(16) {
             0..5 => {
                 let (owner, has_cap) = self.owner();
                 // Whether a key that is taken is found before the cap is looked at, is a store's own affair.
                 let key = if has_cap { self.fresh()? } else { key };
-                let record = self.record().with_owner(owner);
-                let outcome = answered(store.create(&key, record.clone()).await)?;
-                self.expect(outcome, |model| model.create(NOW, &key, record))
+                if has_cap {
+                    store.heal();
+                }
+                let record = || record_at(self.step).with_owner(owner);
+                let create = || store.create(&key, record());
+                let twin = |model: &mut Model| model.create(NOW, &key, record());
+                let (outcome, model) = ask(&store, &mut self.model, create, twin).await?;
+                compare(self.step, outcome, model)
             }
             5..8 => {
-                let (expected, record) = (self.version(&key), self.record());
-                let outcome = answered(store.commit(&key, expected, record.clone()).await)?;
-                let (model, step) = (self.model.commit(NOW, &key, expected, record), self.step);
+                let (expected, step) = (self.version(&key), self.step);
+                let commit = || store.commit(&key, expected, record_at(step));
+                let twin = |model: &mut Model| model.commit(NOW, &key, expected, record_at(step));
+                let (outcome, model) = ask(&store, &mut self.model, commit, twin).await?;
                 compare(step, committed(outcome), committed(model))
             }
             8..12 => {
                 let (new, expected) = (self.fresh()?, self.version(&key));
-                let record = self.record().with_owner(self.owner().0);
-                let rotated = store.rotate(&key, &new, expected, record.clone(), LONG);
-                let outcome = answered(rotated.await)?;
-                let model = self.model.rotate(NOW, &key, &new, expected, record, LONG);
-                compare(self.step, rotated_seen(outcome), rotated_seen(model))
+                let (owner, step) = (self.owner().0, self.step);
+                let record = || record_at(step).with_owner(owner);
+                let rotate = || store.rotate(&key, &new, expected, record(), LONG);
+                let twin =
+                    |model: &mut Model| model.rotate(NOW, &key, &new, expected, record(), LONG);
+                let (outcome, model) = ask(&store, &mut self.model, rotate, twin).await?;
+                compare(step, rotated_seen(outcome), rotated_seen(model))
             }
             12..14 => {
-                let outcome = answered(store.delete(&key).await)?;
-                self.expect(outcome, |model| model.delete(NOW, &key))
+                let delete = || store.delete(&key);
+                let twin = |model: &mut Model| model.delete(NOW, &key);
+                let (ended, model) = ask(&store, &mut self.model, delete, twin).await?;
+                compare(self.step, ended, model)
             }
             14 => {
                 let user = self.users[self.rng.below(2) as usize];
                 let except = self.rng.chance(0.7).then_some(key);
-                let ended = answered(store.revoke_user(&user, except.as_ref()).await)?;
-                self.expect(ended, |model| {
-                    model.revoke_user(NOW, &user, except.as_ref())
-                })
+                let revoke = || store.revoke_user(&user, except.as_ref());
+                let twin = |model: &mut Model| model.revoke_user(NOW, &user, except.as_ref());
+                let (ended, model) = ask(&store, &mut self.model, revoke, twin).await?;
+                compare(self.step, ended, model)
             }
             _ => {
                 let slide = Slide::to(LONG * 2);
-                let moved = answered(store.touch(&key, slide).await)?;
-                self.expect(moved, |model| model.load(NOW, &key, slide).is_some())
+                let touch = || store.touch(&key, slide);
+                let twin = |model: &mut Model| model.load(NOW, &key, slide).is_some();
+                let (moved, model) = ask(&store, &mut self.model, touch, twin).await?;
+                compare(self.step, moved, model)
             }
         }
     }
@@ -138,14 +153,6 @@ impl<S: Subject> Walk<'_, S> {
             compare(self.step, listed, model)?;
         }
         Ok(())
-    }
-
-    fn expect<T: PartialEq + Debug>(
-        &mut self,
-        answer: T,
-        model: impl FnOnce(&mut Model) -> T,
-    ) -> Result<(), Violation> {
-        compare(self.step, answer, model(&mut self.model))
     }
 
     /// One of the last keys.
@@ -174,18 +181,39 @@ impl<S: Subject> Walk<'_, S> {
         (Owner::User { user, cap }, cap.is_some())
     }
 
-    /// The absolute deadlines are seconds apart, so that it is clear which session is the oldest.
-    fn record(&mut self) -> Record {
-        let absolute = LONG * 3 + Duration::from_secs(self.step);
-        record(self.step.to_string(), LONG, absolute)
-    }
-
     /// Mostly the present version.
     fn version(&mut self, key: &SessionKey) -> Version {
         let entry = self.model.load(NOW, key, Slide::No);
         let present = entry.map_or(Version::FIRST, |entry| entry.version);
         Version(present.0 - u64::from(self.rng.chance(0.1)))
     }
+}
+
+/// The answer of the store and that of its model, asked until there is one. What was lost has had its effect on both.
+async fn ask<S, T, M, F: Future<Output = Result<T, StoreError>>>(
+    store: &Faulty<S>,
+    model: &mut Model,
+    call: impl Fn() -> F,
+    twin: impl Fn(&mut Model) -> M,
+) -> Result<(T, M), Violation> {
+    loop {
+        let failed = store.failed();
+        match call().await {
+            Ok(answer) => return Ok((answer, twin(model))),
+            Err(error) if store.failed() > failed => {
+                if error.kind() == ErrorKind::Interrupted {
+                    twin(model);
+                }
+            }
+            Err(error) => answered(Err(error))?,
+        }
+    }
+}
+
+/// The absolute deadlines are seconds apart, so that it is clear which session is the oldest.
+fn record_at(step: u64) -> Record {
+    let absolute = LONG * 3 + Duration::from_secs(step);
+    record(step.to_string(), LONG, absolute)
 }
 
 fn compare<T: PartialEq + Debug>(step: u64, answer: T, model: T) -> Result<(), Violation> {

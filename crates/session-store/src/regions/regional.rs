@@ -67,6 +67,7 @@ pub use receive::{ReceiveError, Received};
 /// - **A write that crossed a rotation is lost** with the old id that it was made under.
 /// - Two rotations of one session that crossed leave it with two ids, that live apart from then on, and end together.
 /// - A session that idled out here before it was told goes on where it was used last, without what was written here since.
+/// - A commit that moves the absolute deadline in, and is overtaken by another process or interrupted, may have moved it in.
 /// - A login that crossed a revocation of all the user's sessions is ended by it.
 /// - A [`Cap`](crate::Cap) counts the sessions that this region knows. Those that others told of may exceed it.
 /// - A process that is held up for more than ten seconds between noting a change and making it, and then dies, may leave it

@@ -3,23 +3,22 @@
 //! told is compared with what is there.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::ops::AddAssign;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use purlin_core::sync::Mutex;
 use purlin_core::{Clock, ManualClock, Rng, Tick, WallTime};
+use purlin_session_store::conformance::{Faults, Faulty};
 use purlin_session_store::regions::{RegionId, RegionLink, Regional};
 use purlin_session_store::{
     Entry, Login, MemoryStore, Policy, Saved, Session, SessionId, SessionKey, SessionStore,
     Sessions, Slide, UserKey,
 };
-
-use crate::shaky::{Shaky, wait};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(30 * 60);
@@ -58,7 +57,8 @@ impl AddAssign for Outcome {
     }
 }
 
-type Region = Regional<Arc<Shaky>, ManualClock>;
+type Store = Arc<Faulty<MemoryStore<ManualClock>>>;
+type Region = Regional<Store, ManualClock>;
 
 /// A region, and its processes.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ struct Site {
     id: RegionId,
     number: usize,
     clock: ManualClock,
-    store: Arc<Shaky>,
+    store: Store,
     peers: Vec<RegionId>,
     processes: Vec<Process>,
 }
@@ -202,7 +202,7 @@ impl World {
             let wall = 1_000_000_000_000 + rng.below(30 * 60_000);
             let clock = ManualClock::at_wall(WallTime::from_unix_millis(wall));
             let memory = MemoryStore::builder().clock(clock.clone()).build();
-            let store = Arc::new(Shaky::new(memory, rng.next_u64()));
+            let store = Arc::new(Faulty::new(memory).giving_way());
             Site {
                 id,
                 number,
@@ -293,11 +293,12 @@ impl World {
                 }
             }
             18 => {
-                let trouble = if self.rng.chance(0.5) { 10 } else { 0 };
-                self.sites[at]
-                    .store
-                    .trouble
-                    .store(trouble, Ordering::Relaxed);
+                let faults = Faults::by_chance(self.rng.next_u64(), 0.1);
+                if self.rng.chance(0.5) {
+                    self.sites[at].store.inject(faults);
+                } else {
+                    self.sites[at].store.heal();
+                }
             }
             _ if !self.tasks.is_empty() => {
                 // The process dies in the middle of it.
@@ -363,10 +364,12 @@ impl World {
 
     /// What lives under an id, as the region sees it when its store is well.
     fn live(&self, site: &Site, id: &SessionId) -> Option<Entry> {
-        let trouble = site.store.trouble.swap(0, Ordering::Relaxed);
+        let faults = site.store.heal();
         let region = &site.processes[0].region;
         let entry = self.here(region.load(&id.key(), Slide::No)).unwrap();
-        site.store.trouble.store(trouble, Ordering::Relaxed);
+        faults
+            .into_iter()
+            .for_each(|faults| site.store.inject(faults));
         entry.filter(|entry| entry.superseded_by.is_none())
     }
 
@@ -412,7 +415,7 @@ impl World {
     fn heal(&mut self) {
         let late = std::mem::take(&mut self.lines.lock().late);
         for site in &self.sites {
-            site.store.trouble.store(0, Ordering::Relaxed);
+            site.store.heal();
         }
         {
             let mut lines = self.lines.lock();
@@ -756,4 +759,17 @@ impl Client {
         }
         books.outcome.revocations += 1;
     }
+}
+
+/// Lets others go first.
+async fn wait() {
+    let mut has_waited = false;
+    poll_fn(|_| {
+        if has_waited {
+            return Poll::Ready(());
+        }
+        has_waited = true;
+        Poll::Pending
+    })
+    .await;
 }

@@ -2,19 +2,16 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http::header::{COOKIE, SET_COOKIE};
 use http::{Request, Response, StatusCode};
 use purlin_core::{Keyring, SealingKey};
+use purlin_session_store::conformance::{Call, Faulty};
 use purlin_session_store::tower::{CurrentSession, SessionLayer, SessionService, SessionSlot};
 use purlin_session_store::{
-    CommitOutcome, CookieAttributes, CookieCodec, CreateOutcome, Entry, ErrorKind, MemoryStore,
-    Policy, Record, RotateOutcome, Saved, Session, SessionKey, SessionStore, Sessions, Slide,
-    StoreError, UserKey, Version,
+    CookieAttributes, CookieCodec, ErrorKind, MemoryStore, Policy, Saved, Session, Sessions,
 };
 use tokio::sync::Barrier;
 use tower_layer::Layer;
@@ -60,10 +57,11 @@ pub(crate) fn codec(first: u8) -> CookieCodec {
 }
 
 pub(crate) struct Site {
-    pub(crate) sessions: Arc<Sessions<Faulty>>,
+    pub(crate) sessions: Arc<Sessions<Faulty<MemoryStore>>>,
     /// Where two requests wait for each other.
     pub(crate) meet: Arc<Barrier>,
     layer: SessionLayer,
+    taken: Mutex<Calls>,
 }
 
 impl Site {
@@ -77,6 +75,7 @@ impl Site {
             layer: change(SessionLayer::new(Arc::clone(&sessions), codec(1))),
             sessions,
             meet: Arc::new(Barrier::new(2)),
+            taken: Mutex::default(),
         }
     }
 
@@ -128,36 +127,53 @@ impl Site {
         self.sessions.open(id).await.unwrap()
     }
 
+    /// Those since the last ones that were taken.
     pub(crate) fn calls(&self) -> Calls {
-        let store = self.sessions.store();
+        let (all, taken) = (self.all_calls(), self.taken.lock().unwrap());
         Calls {
-            loads: store.loads.load(Ordering::SeqCst),
-            writes: store.writes.load(Ordering::SeqCst),
+            loads: all.loads - taken.loads,
+            writes: all.writes - taken.writes,
         }
     }
 
     pub(crate) fn take_calls(&self) -> Calls {
         let calls = self.calls();
-        self.sessions.store().loads.store(0, Ordering::SeqCst);
-        self.sessions.store().writes.store(0, Ordering::SeqCst);
+        *self.taken.lock().unwrap() = self.all_calls();
         calls
     }
 
-    pub(crate) fn fail_with(&self, failure: Option<ErrorKind>) {
-        *self.sessions.store().failure.lock().unwrap() = failure;
+    fn all_calls(&self) -> Calls {
+        let store = self.sessions.store();
+        let of = |calls: &[Call]| calls.iter().map(|call| store.calls_of(*call)).sum();
+        Calls {
+            loads: of(&[Call::Load, Call::LoadMany, Call::ByUser]),
+            writes: of(&[Call::Create, Call::Commit, Call::Rotate, Call::Delete]),
+        }
+    }
+
+    pub(crate) fn fail_with(&self, failure: ErrorKind) {
+        self.sessions.store().fail(failure);
+    }
+
+    pub(crate) fn heal(&self) {
+        self.sessions.store().heal();
     }
 
     /// Whether the store answers at all.
     pub(crate) fn stall(&self, stalls: bool) {
-        self.sessions.store().stalls.store(stalls, Ordering::SeqCst);
+        if stalls {
+            self.sessions.store().hold_calls();
+        } else {
+            self.sessions.store().let_go();
+        }
     }
 }
 
 /// How often the store was asked.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Calls {
-    pub(crate) loads: usize,
-    pub(crate) writes: usize,
+    pub(crate) loads: u64,
+    pub(crate) writes: u64,
 }
 
 /// A service of one request.
@@ -181,64 +197,5 @@ where
         let slot = request.extensions().get::<SessionSlot>().unwrap().clone();
         let reply = (self.0.take().unwrap())(slot);
         Box::pin(async { Ok(reply.await) })
-    }
-}
-
-#[derive(Default)]
-pub(crate) struct Faulty {
-    pub(crate) inner: MemoryStore,
-    loads: AtomicUsize,
-    writes: AtomicUsize,
-    failure: Mutex<Option<ErrorKind>>,
-    stalls: AtomicBool,
-}
-
-impl Faulty {
-    async fn admit(&self, count: &AtomicUsize) -> Result<(), StoreError> {
-        count.fetch_add(1, Ordering::SeqCst);
-        if self.stalls.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
-        let failure = *self.failure.lock().unwrap();
-        failure.map_or(Ok(()), |kind| Err(StoreError::new(kind)))
-    }
-}
-
-impl SessionStore for Faulty {
-    async fn create(&self, key: &SessionKey, record: Record) -> Result<CreateOutcome, StoreError> {
-        self.admit(&self.writes).await?;
-        self.inner.create(key, record).await
-    }
-    async fn load(&self, key: &SessionKey, slide: Slide) -> Result<Option<Entry>, StoreError> {
-        self.admit(&self.loads).await?;
-        self.inner.load(key, slide).await
-    }
-    async fn commit(
-        &self,
-        key: &SessionKey,
-        expected: Version,
-        record: Record,
-    ) -> Result<CommitOutcome, StoreError> {
-        self.admit(&self.writes).await?;
-        self.inner.commit(key, expected, record).await
-    }
-    async fn rotate(
-        &self,
-        old: &SessionKey,
-        new: &SessionKey,
-        expected: Version,
-        record: Record,
-        grace: Duration,
-    ) -> Result<RotateOutcome, StoreError> {
-        self.admit(&self.writes).await?;
-        self.inner.rotate(old, new, expected, record, grace).await
-    }
-    async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
-        self.admit(&self.writes).await?;
-        self.inner.delete(key).await
-    }
-    async fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
-        self.admit(&self.loads).await?;
-        self.inner.by_user(user).await
     }
 }

@@ -94,19 +94,19 @@ impl<S: SessionStore, C: Clock + Send + Sync> Regional<S, C> {
         let limit = before.min(by.now.after(record.lifetime.absolute));
         row.replica.limit(by, limit);
         let marked = self.mark(Subject::Family(row.root)).await?;
+        if limit < before {
+            // Before anybody can see it: the session may be moved elsewhere at this moment, or be over here before it was told,
+            // and if this process dies, nobody knows of it but the row.
+            let confine = |family: &mut Family| {
+                family.until = family.until.max(row.born_until);
+                family.keys.extend([row.root, *key]);
+                family.confine(Some(limit));
+            };
+            self.change_family(&row.root, confine, News::Noted).await?;
+        }
         let next = Record::new(row.encode(), record.lifetime);
         match self.store.commit(key, entry.version, next).await? {
             CommitOutcome::Committed(version) => {
-                if limit < before {
-                    // Also if the session is moved elsewhere at this moment, or is over here before that was told.
-                    let confine = |family: &mut Family| {
-                        family.until = family.until.max(row.born_until);
-                        family.keys.extend([row.root, *key]);
-                        family.confine(Some(limit));
-                    };
-                    let confined = self.change_family(&row.root, confine, News::Noted).await;
-                    confined.map_err(done)?;
-                }
                 self.settle(marked).await?;
                 Ok(CommitOutcome::Committed(row.version(version)))
             }

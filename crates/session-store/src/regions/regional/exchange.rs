@@ -256,6 +256,7 @@ impl<S: SessionStore, C: Clock + Send + Sync> Regional<S, C> {
                     self.end_all(&family.keys).await?;
                 } else {
                     self.retire(&family.moved).await?;
+                    self.confine(&family).await?;
                     let keys = family.leaves();
                     let entries = self.store.load_many(&keys).await?;
                     for (key, entry) in keys.into_iter().zip(entries) {

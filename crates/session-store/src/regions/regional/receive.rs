@@ -185,7 +185,7 @@ impl<S: SessionStore, C: Clock + Send + Sync> Regional<S, C> {
     }
 
     /// Moves the absolute deadlines here in to what was told of the session under another key, or elsewhere.
-    async fn confine(&self, family: &Family) -> Result<(), StoreError> {
+    pub(super) async fn confine(&self, family: &Family) -> Result<(), StoreError> {
         let Some(limit) = family.limit else {
             return Ok(());
         };
