@@ -79,7 +79,7 @@ pub(crate) struct Columns<'a> {
     pub(crate) tally: &'a mut Tally,
     /// Those of the first slots, and of the others.
     pub(crate) tags: (&'a [u8], &'a [u8]),
-    pub(crate) marks: &'a [u16],
+    pub(crate) marks: &'a mut [u16],
     pub(crate) notes: &'a mut [u8],
     /// A bit each for the first 64 slots, which the policy sets by [`Slots::set_hot`].
     pub(crate) hot: &'a mut u64,
@@ -223,6 +223,14 @@ mod tests {
                     naive.push((slot(step), make(step)));
                     hot.push(false);
                 }
+                4 if step % 2 == 0 && !naive.is_empty() => {
+                    let (new, columns) = (slot(step), block.columns());
+                    (columns.notes[at], columns.orders[at]) = (new.note, new.order);
+                    columns.marks[at] = new.print.mark;
+                    assert_eq!(block.renew(at, new.print.tag, make(step)), naive[at].1);
+                    naive[at] = (new, make(step));
+                    hot[at] = false;
+                }
                 4 if !naive.is_empty() => {
                     assert_eq!(block.replace(at, slot(step), make(step)), naive[at].1);
                     naive[at] = (slot(step), make(step));
@@ -264,8 +272,15 @@ mod tests {
                     other.print.tag == slot.print.tag && its == entry && (is_marked || !by_mark)
                 });
                 assert_eq!(found, first);
+                #[cfg(feature = "std")]
+                assert_eq!(
+                    block.find_to_change(slot.print, |other| other == entry),
+                    first
+                );
             }
             assert_eq!(block.find(slot(!step).print, |_| false), None);
+            #[cfg(feature = "std")]
+            assert_eq!(block.find_to_change(slot(!step).print, |_| false), None);
             let columns = block.columns();
             let (near, far) = columns.tags;
             assert_eq!(

@@ -132,7 +132,7 @@ impl Columns<'_> {
     }
 
     /// Puts who comes in the place of a newcomer that fails its probation, and remembers that one. So it goes most often, and it takes one
-    /// look at each column. Returns the place, where the print and the entry are left to be written. Otherwise nothing has changed but that
+    /// look at each column. Returns the place, where the tag and the entry are left to be written. Otherwise nothing has changed but that
     /// who comes was [expected](Self::expect), in this segment.
     ///
     /// The set must remember ghosts, by rules that try newcomers.
@@ -144,7 +144,7 @@ impl Columns<'_> {
         rules: &Rules,
     ) -> Result<usize, Segment> {
         let len = self.len();
-        let (marks, orders) = (&self.marks[..len], &mut self.orders[..len]);
+        let (marks, orders) = (&mut self.marks[..len], &mut self.orders[..len]);
         let mut segment = Segment::Window;
         if lanes::has_word(self.past, ghost(print)) {
             if let Some(at) = lanes::find_word(self.past, ghost(print)) {
@@ -169,7 +169,7 @@ impl Columns<'_> {
             Some(tag) => *tag,
             None => far[oldest - near.len()],
         };
-        let mark = marks[oldest];
+        let mark = core::mem::replace(&mut marks[oldest], print.mark);
         let cursor = usize::from(tally.cursor);
         self.past[cursor] = ghost(Print { tag, mark });
         let next = cursor + 1;

@@ -153,7 +153,7 @@ mod tests {
             Columns {
                 tally: &mut self.tally,
                 tags: (&[], &[]),
-                marks: &[],
+                marks: &mut [],
                 notes: &mut [],
                 hot: &mut self.hot,
                 leaves: &mut self.leaves,

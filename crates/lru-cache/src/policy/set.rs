@@ -245,7 +245,7 @@ impl<E, S, B: Slots<E, S>> Set<E, S, B> {
         }
         self.remember(Past::Ghosts, rules);
         match self.block.columns().replace_newcomer(print, rules) {
-            Ok(at) => (at, self.block.renew(at, print, entry)),
+            Ok(at) => (at, self.block.renew(at, print.tag, entry)),
             Err(segment) => self.exchange_by_all_rules(print, entry, Some(segment), rules, rng),
         }
     }
@@ -582,6 +582,26 @@ mod tests {
                     "as a zip"
                 );
             }
+        }
+    }
+
+    /// Otherwise nothing is wrong, but who leaves is searched for and waited for.
+    #[cfg(feature = "std")]
+    #[test]
+    fn who_leaves_next_is_known_while_nobody_is_asked_for_again() {
+        let mut rng = Rng::from_seed(3);
+        let rules = rules(Arm::S3);
+        let mut set: Set<u32> = Set::new();
+        for hash in 1..=80 {
+            set.add(print(hash), hash, &rules);
+        }
+        set.split(|print| print.tag % 3 == 1);
+        set.split(|print| print.tag % 5 == 1);
+        set.tidy();
+        for hash in 100..400 {
+            let foreseen = set.block.leaving().copied();
+            let (_, left) = set.exchange(print(hash), hash, &rules, &mut rng);
+            assert_eq!(foreseen, Some(left));
         }
     }
 

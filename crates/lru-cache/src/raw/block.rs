@@ -69,8 +69,8 @@ pub(crate) trait Slots<E, S>: Sized + fmt::Debug {
     fn push(&mut self, slot: Slot, entry: E);
     /// Puts another entry into a slot.
     fn replace(&mut self, at: usize, slot: Slot, entry: E) -> E;
-    /// The same for who has written the note and the order in the columns.
-    fn renew(&mut self, at: usize, print: Print, entry: E) -> E;
+    /// The same for who has written the note, the order and the mark in the columns.
+    fn renew(&mut self, at: usize, tag: u8, entry: E) -> E;
     /// Frees a slot; the last takes its place.
     fn swap_remove(&mut self, at: usize) -> E;
     /// Whether nothing is lost if all slots are freed and added again, but whether they are hot.
@@ -277,8 +277,8 @@ impl<E, S> Slots<E, S> for Block<E, S> {
     }
 
     #[inline]
-    fn renew(&mut self, at: usize, print: Print, entry: E) -> E {
-        self.0.renew(at, print, entry)
+    fn renew(&mut self, at: usize, tag: u8, entry: E) -> E {
+        self.0.renew(at, tag, entry)
     }
 
     #[inline]

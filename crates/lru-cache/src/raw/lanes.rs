@@ -157,19 +157,24 @@ mod sse2 {
         if len < 2 * LANES {
             return super::plain::has_word(words, wanted);
         }
-        // SAFETY: the instructions are of the target. Each load is of 8 words from `from` on, and `from + 8 <= len`.
+        // SAFETY: the instructions are of the target. The loads are of 16 words from `from` on, and
+        // `from + 16 <= len`.
         unsafe {
             let wanted = simd::_mm_set1_epi16(wanted as i16);
             let same = |from: usize| {
                 let words = simd::_mm_loadu_si128(words.as_ptr().add(from).cast());
                 simd::_mm_cmpeq_epi16(words, wanted)
             };
-            // The last eight may be in part those before.
-            let mut any = same(len - LANES);
+            let mut any = simd::_mm_setzero_si128();
             let mut from = 0;
-            while from + LANES < len {
-                any = simd::_mm_or_si128(any, same(from));
-                from += LANES;
+            loop {
+                let two = simd::_mm_or_si128(same(from), same(from + LANES));
+                any = simd::_mm_or_si128(any, two);
+                if from + 2 * LANES == len {
+                    break;
+                }
+                // The last sixteen may be in part those before.
+                from = (from + 2 * LANES).min(len - 2 * LANES);
             }
             simd::_mm_movemask_epi8(any) != 0
         }

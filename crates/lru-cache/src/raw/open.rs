@@ -315,9 +315,10 @@ impl<K, V, S> Slots<(K, V), S> for Open<K, V, S> {
     }
 
     #[inline]
-    fn renew(&mut self, at: usize, print: Print, entry: (K, V)) -> (K, V) {
+    fn renew(&mut self, at: usize, tag: u8, entry: (K, V)) -> (K, V) {
+        let mark = self.desk.mark(at);
         let slot = Slot {
-            print,
+            print: Print { tag, mark },
             note: self.desk.notes()[at],
             order: self.desk.order(at),
         };

@@ -377,7 +377,7 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
                     &self.tags[..near.min(IN_LINE)],
                     slice::from_raw_parts(column(offsets.far_tags), len - near),
                 ),
-                marks: slice::from_raw_parts(column(offsets.marks).cast(), len),
+                marks: slice::from_raw_parts_mut(column(offsets.marks).cast(), len),
                 notes: slice::from_raw_parts_mut(column(offsets.notes), len),
                 hot: &mut self.hot,
                 leaves: &mut self.leaves,
@@ -476,17 +476,13 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
         before
     }
 
-    /// The same for who has written the note and the order.
+    /// The same for who has written the note, the order and the mark.
     #[inline]
-    pub(crate) fn renew(&mut self, at: usize, print: Print, entry: E) -> E {
+    pub(crate) fn renew(&mut self, at: usize, tag: u8, entry: E) -> E {
         let before = core::mem::replace(self.entry_mut(at), entry);
         self.hot &= !bit(at);
-        let marks = self.at(self.offsets().marks).cast::<u16>();
-        // SAFETY: `entry_mut` has checked that `at < len`; aligned as in `marks`.
-        unsafe {
-            self.write_tag(at, print.tag);
-            marks.add(at).write(print.mark);
-        }
+        // SAFETY: `entry_mut` has checked that `at < len`.
+        unsafe { self.write_tag(at, tag) };
         before
     }
 

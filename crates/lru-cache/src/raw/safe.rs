@@ -167,7 +167,7 @@ impl<E, S> Vectors<E, S> {
         Columns {
             tally: &mut self.tally,
             tags: (&self.tags, &[]),
-            marks: &self.marks,
+            marks: &mut self.marks,
             notes: &mut self.notes,
             hot: &mut self.hot,
             leaves: &mut self.leaves,
@@ -202,10 +202,10 @@ impl<E, S> Vectors<E, S> {
         core::mem::replace(&mut self.entries[at], entry)
     }
 
-    /// The same for who has written the note and the order.
-    pub(crate) fn renew(&mut self, at: usize, print: Print, entry: E) -> E {
+    /// The same for who has written the note, the order and the mark.
+    pub(crate) fn renew(&mut self, at: usize, tag: u8, entry: E) -> E {
         self.hot &= !bit(at);
-        (self.tags[at], self.marks[at]) = (print.tag, print.mark);
+        self.tags[at] = tag;
         core::mem::replace(&mut self.entries[at], entry)
     }
 
