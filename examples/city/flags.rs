@@ -87,6 +87,7 @@ pub fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Comm
         (None, Some(_)) => None,
         (None, None) => Some(Settings::DEFAULT_RUN_TIME),
     };
+    check_kills(&settings)?;
     Ok(Command::Run(settings))
 }
 
@@ -101,6 +102,21 @@ fn value<T: FromStr>(
         wanted,
         given,
     })
+}
+
+/// Each node can be stopped once, and while it is asked for something.
+fn check_kills(settings: &Settings) -> Result<(), FlagError> {
+    for (nth, kill) in settings.kills.iter().enumerate() {
+        let node = kill.node + 1;
+        if let Some(end) = settings.run_time.filter(|&end| kill.at >= end) {
+            let at = kill.at;
+            return Err(FlagError::LateKill { node, at, end });
+        }
+        if settings.kills[..nth].iter().any(|it| it.node == kill.node) {
+            return Err(FlagError::SecondKill { node });
+        }
+    }
+    Ok(())
 }
 
 /// Why a command line was refused.
@@ -119,6 +135,22 @@ pub enum FlagError {
         wanted: &'static str,
         /// What it was given.
         given: String,
+    },
+    /// A node that is to be stopped when the run is over.
+    #[error("--kill app-{node} at {at:?} is too late, the run ends at {end:?}")]
+    LateKill {
+        /// The node's number: 1 is `app-1`.
+        node: usize,
+        /// When it was to be stopped.
+        at: Duration,
+        /// When the run is over.
+        end: Duration,
+    },
+    /// A node that is to be stopped twice.
+    #[error("--kill app-{node} is there twice")]
+    SecondKill {
+        /// The node's number: 1 is `app-1`.
+        node: usize,
     },
 }
 
@@ -236,6 +268,17 @@ mod tests {
             "--kill app-2",
             "--kill app-2@5",
             "--kill db-2@5s",
+            "--kill app-2@-5s",
+            "--kill app-2@60s",
+            "--kill app-2@18446744073709551615s",
+            "--kill app-2@5s --seconds 5",
+            "--kill app-2@5s --kill app-2@6s",
+            "--seconds -1",
+            "--seconds 4294967296",
+            "--seed 18446744073709551616",
+            "--seed -1",
+            "--lag-ms -1",
+            "--port -1",
             "--sabotage everything",
             "--lag-ms 60001",
             "--port 65536",

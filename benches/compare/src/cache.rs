@@ -18,7 +18,7 @@ use workloads::{keys, trace};
 pub(crate) use self::instructions::count_as_asked;
 
 /// A table that can be asked for by name.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
     Hits,
     Speed,

@@ -8,16 +8,16 @@ mod slots;
 #[cfg(feature = "serde")]
 mod survey;
 mod timers;
+mod walk;
 
 use equivalent::Equivalent;
 use hashbrown::HashTable;
 use purlin_core::Tick;
 use purlin_timer_wheel::TimerId;
 
-use self::slots::{Recency, Slots};
+use self::slots::Slots;
 use self::timers::Timers;
-#[cfg(feature = "std")]
-use crate::engine::Kind;
+pub(crate) use self::walk::Iter;
 use crate::engine::{Fresh, Moving, SWEEP_BUDGET};
 use crate::expiry::{Expiry, Life, Lifetimes, Standing};
 use crate::insertion::{Cause, Evicted, Eviction, Outcome, Refusal};
@@ -327,69 +327,6 @@ impl<K, V> Lru<K, V> {
         }
     }
 
-    /// Keeps the entries of which `keep` is true.
-    pub(crate) fn retain(
-        &mut self,
-        now: Tick,
-        mut keep: impl FnMut(&K, &V) -> bool,
-        mut leave: impl FnMut(K, V),
-    ) {
-        for at in 0..self.slots.end() {
-            let entry = self.entry_at(at, now);
-            if entry.is_some_and(|entry| !keep(&entry.key, &entry.value)) {
-                let (key, value) = self.remove(at);
-                leave(key, value);
-            }
-        }
-    }
-
-    /// Shows `each` the entries in the next slots, up to `most` of them, among so many slots as a cache may have
-    /// that was once fuller than it is.
-    #[cfg(feature = "std")]
-    pub(crate) fn walk(
-        &self,
-        from: u64,
-        kind: Kind,
-        now: Tick,
-        most: usize,
-        mut each: impl FnMut(&K, &V),
-    ) -> Option<u64> {
-        let mut met = 0;
-        let last = from.saturating_add(WALK_SLOTS).min(self.slots.end().into());
-        for at in from..last {
-            if met == most {
-                return Some(at);
-            }
-            // Slots are numbered by 32 bits, and this is one of them.
-            let near = at as u32;
-            let is_kept = |entry: &&Entry<K, V>| !self.expiry.is_spent_at(entry.life, now);
-            let entry = match kind {
-                Kind::Living => self.entry_at(near, now),
-                Kind::Kept => self.slots.get(near).filter(is_kept),
-            };
-            if let Some(entry) = entry {
-                each(&entry.key, &entry.value);
-                met += 1;
-            }
-        }
-        (last < self.slots.end().into()).then_some(last)
-    }
-
-    /// All entries that are not over, newest first.
-    pub(crate) fn iter_living(&self, now: Tick) -> Iter<'_, K, V> {
-        Iter {
-            lru: self,
-            entries: self.slots.iter(),
-            now,
-        }
-    }
-
-    /// The entry in a slot, if there is one that is not over at `now`.
-    fn entry_at(&self, at: u32, now: Tick) -> Option<&Entry<K, V>> {
-        let entry = self.slots.get(at)?;
-        (!self.expiry.is_over_at(entry.life, now)).then_some(entry)
-    }
-
     /// The slot, unless its entry is over; then that leaves.
     #[inline]
     fn living(&mut self, found: Option<u32>, gone: &mut Evicted<K, V>) -> Option<u32> {
@@ -504,10 +441,6 @@ impl<K, V> Lru<K, V> {
     }
 }
 
-/// How many slots a step of a walk looks at, at most.
-#[cfg(feature = "std")]
-const WALK_SLOTS: u64 = 1024;
-
 /// What an [`Lru`] held when it was cleared.
 #[derive(Debug)]
 pub(crate) struct Cleared<K, V> {
@@ -521,28 +454,6 @@ impl<K, V> Cleared<K, V> {
         for (_, entry) in self.slots.iter() {
             each(&entry.key, &entry.value);
         }
-    }
-}
-
-/// The entries of an [`Lru`], newest first.
-pub(crate) struct Iter<'a, K, V> {
-    lru: &'a Lru<K, V>,
-    entries: Recency<'a, Entry<K, V>>,
-    now: Tick,
-}
-
-impl<'a, K, V> Iterator for Iter<'a, K, V> {
-    type Item = (&'a K, &'a V);
-
-    fn next(&mut self) -> Option<(&'a K, &'a V)> {
-        let (expiry, now) = (&self.lru.expiry, self.now);
-        let is_there = |(_, entry): &(u32, &Entry<K, V>)| !expiry.is_over_at(entry.life, now);
-        let (_, entry) = self.entries.find(is_there)?;
-        Some((&entry.key, &entry.value))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (0, self.entries.size_hint().1)
     }
 }
 

@@ -16,8 +16,9 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) use self::shelf::{Room, Shelf};
-use crate::engine::{Moving, Trace};
+use crate::engine::{Engine, Moving, Trace};
 use crate::expiry::{Life, Lifetimes};
+use crate::insertion::Evicted;
 use crate::policy::arm::Arm;
 use crate::policy::repute::Repute;
 use crate::policy::selector::State;
@@ -34,7 +35,7 @@ pub(crate) struct Head {
     /// The code of the arm in use; none in exact order.
     arm: Option<u8>,
     /// Whether an entry ever had to make room.
-    pub(crate) was_full: bool,
+    was_full: bool,
     /// Whether entries had a time to live unless they said otherwise.
     had_time_to_live: bool,
     /// There if the policy was adaptive.
@@ -42,21 +43,24 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    pub(crate) fn new(
-        saved_at: WallTime,
-        arm: Option<Arm>,
-        was_full: bool,
-        lifetimes: &Lifetimes,
-        selector: Option<State>,
-    ) -> Self {
-        let in_use = arm.and_then(Arm::code);
+    /// Of a cache of which no engine has said anything yet.
+    pub(crate) fn new(saved_at: WallTime, selector: Option<State>) -> Self {
         Head {
             saved_at_ms: saved_at.as_unix_millis(),
-            arm: selector.as_ref().map(State::current).or(in_use),
-            was_full,
-            had_time_to_live: lifetimes.to_live.is_some(),
+            arm: selector.as_ref().map(State::current),
+            was_full: false,
+            had_time_to_live: false,
             selector,
         }
+    }
+
+    /// Takes down what an engine says. All of a cache say the same, but whether they have evicted.
+    pub(crate) fn note<K, V>(&mut self, engine: &Engine<K, V>) {
+        if self.selector.is_none() {
+            self.arm = engine.arm().and_then(Arm::code);
+        }
+        self.was_full |= engine.has_evicted();
+        self.had_time_to_live = engine.lifetimes().to_live.is_some();
     }
 
     pub(crate) fn arm(&self) -> Option<Arm> {
@@ -64,7 +68,7 @@ impl Head {
     }
 
     /// How long ago it was saved; no time, by a clock that was set back.
-    pub(crate) fn age(&self, now: WallTime) -> Duration {
+    fn age(&self, now: WallTime) -> Duration {
         now.since(WallTime::from_unix_millis(self.saved_at_ms))
     }
 }
@@ -157,13 +161,41 @@ impl Record {
 /// Where entries are restored to, and when.
 #[derive(Debug)]
 pub(crate) struct Scene {
-    pub(crate) now: Tick,
+    now: Tick,
     /// How long they were nowhere.
-    pub(crate) away: Duration,
-    pub(crate) lifetimes: Lifetimes,
-    pub(crate) moment: Moment,
+    away: Duration,
+    lifetimes: Lifetimes,
+    moment: Moment,
     /// The arm that goes on with them.
-    pub(crate) arm: Option<Arm>,
+    arm: Option<Arm>,
+}
+
+impl Scene {
+    /// A cache of which no engine is ready yet.
+    pub(crate) fn new(head: &Head, now: Tick, wall: WallTime, moment: Moment) -> Self {
+        Scene {
+            now,
+            away: head.age(wall),
+            lifetimes: Lifetimes::default(),
+            moment,
+            arm: None,
+        }
+    }
+
+    /// Makes an engine that is empty ready for the entries. All of a cache are made so, and are alike.
+    pub(crate) fn prepare<K, V>(
+        &mut self,
+        head: &Head,
+        engine: &mut Engine<K, V>,
+        gone: &mut Evicted<K, V>,
+    ) {
+        engine.observe(self.now, gone);
+        if head.was_full {
+            engine.was_full();
+        }
+        self.arm = engine.arm();
+        self.lifetimes = engine.lifetimes();
+    }
 }
 
 /// A snapshot that was read to its end, and as much of it as is to be stored.

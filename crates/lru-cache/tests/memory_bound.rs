@@ -1,6 +1,6 @@
 //! The bound on entries, on weight and on heap, looked at after each of many operations.
 //!
-//! `PURLIN_CACHE_OPERATIONS` sets their number, 10 000 000 for a release; without it there are fewer.
+//! `PURLIN_CACHE_OPERATIONS` sets their number, which is 10 000 000 in `ci/memory-bound.sh`; without it there are fewer.
 #![cfg(feature = "std")]
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 

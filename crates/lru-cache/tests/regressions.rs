@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use purlin_core::ManualClock;
-use purlin_lru_cache::{Builder, Cache, unsync};
+use purlin_lru_cache::{Builder, Cache, Policy, unsync};
 
 use common::{Counted, Gate, HandClock, poll, watched};
 
@@ -290,6 +290,31 @@ fn regress_c21_colliding_keys_cannot_be_prepared() {
         "200 hostile keys are in {} buckets",
         buckets.len()
     );
+
+    // And each cache has a hasher of its own: made alike, two of them put the same keys together otherwise, and so keep others.
+    let kept = |cache: &Cache<u64, ()>| {
+        (0..6_000).for_each(|key| drop(cache.insert(key, ())));
+        let mut keys: Vec<u64> = cache.iter().map(|(key, ())| key).collect();
+        keys.sort_unstable();
+        keys
+    };
+    let builder = || {
+        Cache::builder()
+            .policy(Policy::S3Fifo)
+            .shards(1)
+            .entry_limit(2_000)
+    };
+    let seeded = || {
+        builder()
+            .hasher(purlin_core::MapHasher::with_seed(0))
+            .build()
+    };
+    assert_eq!(
+        kept(&seeded()),
+        kept(&seeded()),
+        "nothing else is by chance"
+    );
+    assert_ne!(kept(&builder().build()), kept(&builder().build()));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
-use purlin_lru_cache::{Builder, Cache, Cause, Policy};
+use purlin_lru_cache::{Builder, Cache, Cause, Decision, Due, Policy, Terms};
 
 use common::{Counted, HandClock, watched};
 
@@ -232,8 +232,30 @@ fn regress_c15_no_value_is_dropped_under_a_lock() {
     drop(cache.remove(&9));
     cache.retain(|&key, _| key % 2 == 0);
     cache.clear();
+    fill();
+    drop(cache.compute(&0, |_| Decision::Put(value())));
+    drop(cache.compute(&99, |_| Decision::Put(value())));
+    drop(cache.compute(&1, |_| Decision::Remove));
+    drop(cache.update(&2, |_| value()));
+    drop(cache.remove_if(&3, |_| true));
+    // Loaded with others, without having been asked for, and to replace one that is due.
+    fill();
+    let loaded = || (0..6).map(|key| (key, value()));
+    drop(cache.get_or_load_many(&[0, 4, 5], |_| loaded()));
+    let due = Due::ahead(Duration::from_secs(9));
+    let refresh = cache.get_refreshing(&0, due).and_then(|it| it.refresh);
+    drop(refresh.map(|refresh| refresh.run(|_| value())));
+    // For want of room, beside one that is pinned; and with its tag.
+    fill();
+    drop(cache.insert_on(1, value(), Terms::new().pinned().tag("t")));
+    cache.pin(&0);
+    cache.unpin(&0);
+    cache.set_capacity(1);
+    cache.set_capacity(4);
+    cache.invalidate_tag("t");
+    drop(cache.get(&1));
     // Expired, and met by each kind of call.
-    let meet: [&dyn Fn(); 9] = [
+    let meet: [&dyn Fn(); 19] = [
         &|| drop(cache.get(&0)),
         &|| drop(cache.peek(&0)),
         &|| drop(cache.insert(0, value())),
@@ -242,6 +264,16 @@ fn regress_c15_no_value_is_dropped_under_a_lock() {
         &|| drop(cache.try_get_or_load(&7, |_| Err::<Farewell, u8>(0))),
         &|| drop(cache.iter().collect::<Vec<_>>()),
         &|| cache.retain(|_, _| true),
+        &|| assert!(!cache.contains(&0)),
+        &|| drop(cache.get_many(&[0, 1, 2])),
+        &|| drop(cache.get_or_load_many(&[0, 1], |_| loaded())),
+        &|| drop(cache.get_refreshing(&0, due)),
+        &|| drop(cache.compute(&0, |_| Decision::Keep)),
+        &|| drop(cache.update(&0, |_| value())),
+        &|| drop(cache.remove_if(&0, |_| true)),
+        &|| assert!(!cache.pin(&0)),
+        &|| assert!(!cache.unpin(&0)),
+        &|| assert!(cache.set_capacity(3) < cache.set_capacity(4)),
         &|| assert!(cache.sweep(usize::MAX)),
     ];
     for call in meet {

@@ -1,4 +1,7 @@
+mod builder;
 mod engine;
+mod layout;
+mod look;
 #[cfg(feature = "tokio")]
 mod offload;
 #[cfg(test)]
@@ -16,6 +19,7 @@ use purlin_session_store::{
     SessionStore, Slide, StoreError, Swept, UserKey, Version,
 };
 
+pub use self::builder::RedbSessionStoreBuilder;
 use self::engine::Engine;
 #[cfg(feature = "tokio")]
 pub use self::offload::OffloadedSessionStore;
@@ -68,15 +72,6 @@ pub struct RedbSessionStore<C = SystemClock> {
     engine: Engine<C>,
 }
 
-/// Opens a [`RedbSessionStore`] with other than the usual settings.
-#[derive(Clone, Debug)]
-#[must_use = "a builder does nothing until `open`"]
-pub struct RedbSessionStoreBuilder<C = SystemClock> {
-    limits: Limits,
-    cache_bytes: usize,
-    clock: C,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     max_entries: u64,
@@ -84,78 +79,9 @@ struct Limits {
     retention: Duration,
 }
 
-impl RedbSessionStoreBuilder {
-    fn new() -> Self {
-        RedbSessionStoreBuilder {
-            limits: Limits {
-                max_entries: 10_000_000,
-                max_payload: 16 << 10,
-                retention: Duration::from_secs(5 * 60),
-            },
-            cache_bytes: DEFAULT_CACHE_BYTES,
-            clock: SystemClock::new(),
-        }
-    }
-}
-
-/// The upper levels of the trees of some millions of sessions, and the leaves of those at work.
-const DEFAULT_CACHE_BYTES: usize = 64 << 20;
-
 /// How many rotations after its own an old key still finds its session. More within the time that keys are remembered
 /// end its grace early, so that no call walks far.
 const MAX_HOPS: usize = 16;
-
-impl<C> RedbSessionStoreBuilder<C> {
-    /// The most sessions, with the keys remembered after theirs ended. The default is ten million. With
-    /// [`max_payload`](RedbSessionStoreBuilder::max_payload) it bounds the file.
-    pub fn max_entries(mut self, max_entries: u64) -> Self {
-        self.limits.max_entries = max_entries;
-        self
-    }
-
-    /// The largest payload of one session, in bytes. The default is 16 KiB.
-    pub fn max_payload(mut self, max_payload: usize) -> Self {
-        self.limits.max_payload = max_payload;
-        self
-    }
-
-    /// How long a key is remembered after its session was deleted or rotated away, and thus the longest grace of a
-    /// rotation. The default is 5 minutes.
-    pub fn retention(mut self, retention: Duration) -> Self {
-        self.limits.retention = retention;
-        self
-    }
-
-    /// How much of the file the engine keeps in memory: 64 MiB unless told otherwise.
-    pub fn cache_bytes(mut self, bytes: usize) -> Self {
-        self.cache_bytes = bytes;
-        self
-    }
-
-    /// Another clock than the system's.
-    pub fn clock<D>(self, clock: D) -> RedbSessionStoreBuilder<D> {
-        RedbSessionStoreBuilder {
-            limits: self.limits,
-            cache_bytes: self.cache_bytes,
-            clock,
-        }
-    }
-}
-
-impl<C: Clock> RedbSessionStoreBuilder<C> {
-    /// Opens the store in the file at `path`, or makes it. The directory must be there.
-    ///
-    /// It reads no sessions, so it takes the same time for few and for many; but after a crash the engine first checks
-    /// the whole file.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`].
-    pub fn open(self, path: impl AsRef<Path>) -> Result<RedbSessionStore<C>, OpenError> {
-        let engine = Engine::open(path.as_ref(), self.limits, self.cache_bytes, self.clock)?;
-        Ok(RedbSessionStore { engine })
-    }
-}
 
 impl RedbSessionStore {
     /// Opens the store in the file at `path`, or makes it, with the usual settings.
@@ -193,7 +119,7 @@ impl<C: Clock> RedbSessionStore<C> {
     ///
     /// A [`StoreError`] if the file failed.
     pub fn load(&self, key: &SessionKey, slide: Slide) -> Result<Option<Entry>, StoreError> {
-        let look = |read: &_, now| tables::look(read, now, key, slide);
+        let look = |read: &_, now| look::load(read, now, key, slide);
         if let Some(answer) = self.engine.look(look)? {
             return Ok(answer);
         }
@@ -255,7 +181,7 @@ impl<C: Clock> RedbSessionStore<C> {
     ///
     /// A [`StoreError`] if the file failed.
     pub fn by_user(&self, user: &UserKey) -> Result<Vec<SessionKey>, StoreError> {
-        let look = |read: &_, now| tables::look_at_list(read, now, user);
+        let look = |read: &_, now| look::by_user(read, now, user);
         if let Some(listed) = self.engine.look(look)? {
             return Ok(listed);
         }
@@ -411,7 +337,7 @@ mod tests {
         let database = Database::builder()
             .create_with_backend(InMemoryBackend::new())
             .unwrap();
-        tables::make(&database).unwrap();
+        layout::make(&database).unwrap();
         OpenFile {
             database,
             _lock: None,
@@ -423,7 +349,7 @@ mod tests {
     fn a_file_of_format_1_is_read_and_brought_up_to_date() {
         let file = in_memory();
         let [old, new] = [7, 8].map(|byte| SessionId::from_secret_bytes([byte; 32]).key());
-        tables::make_older(&file.database, &old, b"cart").unwrap();
+        layout::make_older(&file.database, &old, b"cart").unwrap();
         let store = on(file, ManualClock::new());
         let entry = store.load(&old, Slide::No).unwrap().unwrap();
         assert_eq!((&entry.payload[..], entry.owner), (&b"cart"[..], None));

@@ -10,6 +10,7 @@ mod rotation;
 mod scripts;
 mod swap;
 mod users;
+mod words;
 
 use std::fmt;
 use std::future::Future;
@@ -55,7 +56,7 @@ use self::swap::Swaps;
 ///
 /// Commits made at the same moment over a connection that the store made itself go together: for less than a round trip
 /// there is a string for each under the prefix, `new:`, and 20 bytes, which then takes its session's place. A connection
-/// that breaks just then leaves up to eight of them, which end when their sessions would have. To know what a row must look
+/// that breaks just then leaves up to sixteen of each message, which end when their sessions would have. To know what a row must look
 /// like the store remembers the heads of the last 4096 that it has read or written, 88 bytes each. Where a server forbids
 /// any of it (`RENAME`, or keys that may live on several servers), each commit goes by itself.
 ///

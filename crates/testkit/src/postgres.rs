@@ -1,33 +1,12 @@
-use std::ffi::OsStr;
+mod folder;
+mod installation;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use crate::account::Account;
+use self::installation::Installation;
 use crate::process::Process;
-use crate::{Error, port, programs, wait_until};
-
-/// What every server gets. A test's own settings come after these and win.
-const SETTINGS: &[(&str, &str)] = &[
-    ("listen_addresses", "127.0.0.1"),
-    ("unix_socket_directories", ""),
-    // Test data need not outlive the machine. A killed process loses nothing by it: the system has the pages.
-    ("fsync", "off"),
-    ("shared_buffers", "16MB"),
-    // In the folder rather than in /dev/shm, where a killed server would leave it behind.
-    ("dynamic_shared_memory_type", "mmap"),
-    // Vacuum at its own times would make plans and table sizes differ from run to run.
-    ("autovacuum", "off"),
-    ("max_wal_senders", "20"),
-    // A standby that was killed or paused finds what it missed.
-    ("wal_keep_size", "1GB"),
-    // For pg_rewind, which brings a deposed primary back as a standby.
-    ("wal_log_hints", "on"),
-    // Standbys notice their primary's return, and it their progress, without long waits.
-    ("wal_retrieve_retry_interval", "200ms"),
-    ("wal_receiver_status_interval", "1s"),
-    ("logging_collector", "off"),
-];
+use crate::{Error, port, wait_until};
 
 /// A running PostgreSQL server (version 14 or later) with an empty database `postgres` and the superuser
 /// `postgres`, who needs no password from loopback. It ends when this is dropped.
@@ -82,7 +61,7 @@ impl Postgres {
                     ])
                     .arg(data);
             })?;
-            append_settings(&data.join("postgresql.conf"), settings)
+            folder::append_settings(&data.join("postgresql.conf"), settings)
         })
     }
 
@@ -268,8 +247,9 @@ impl Postgres {
             .arg(&data)
             .args(["-p", &self.port.to_string()]);
         command.args(["-c", &format!("cluster_name={}", self.name)]);
-        self.process
-            .start(command, |process| Ok(is_ready(&data, process.pid())))
+        self.process.start(command, |process| {
+            Ok(folder::is_ready(&data, process.pid()))
+        })
     }
 
     fn position(&self, function: &str) -> Result<u64, Error> {
@@ -286,116 +266,12 @@ impl Drop for Postgres {
         let data = data_folder(&self.process);
         // Stopped here rather than by its own drop, which comes after this one, and tries again what failed here.
         let _ = self.process.stop();
-        remove_shared_memory(&data);
+        folder::remove_shared_memory(&data);
     }
 }
 
 fn data_folder(process: &Process) -> PathBuf {
     process.home().path().join("data")
-}
-
-fn append_settings(file: &Path, settings: &[(&str, &str)]) -> Result<(), Error> {
-    let mut text = std::fs::read_to_string(file).map_err(Error::io("read postgresql.conf"))?;
-    for (name, value) in SETTINGS.iter().chain(settings) {
-        text.push_str(&format!("{name} = '{}'\n", value.replace('\'', "''")));
-    }
-    // Overwritten in place, so it keeps its owner.
-    std::fs::write(file, text).map_err(Error::io("write postgresql.conf"))
-}
-
-/// Whether the server whose first process is `pid` takes connections: it says so in the last line of its pid file,
-/// which is what `pg_ctl` waits for too.
-fn is_ready(data: &Path, pid: Option<u32>) -> bool {
-    let Ok(text) = std::fs::read_to_string(data.join("postmaster.pid")) else {
-        return false;
-    };
-    let lines: Vec<_> = text.lines().map(str::trim).collect();
-    let ours = pid.is_some_and(|pid| lines.first() == Some(&pid.to_string().as_str()));
-    ours && lines.get(7) == Some(&"ready")
-}
-
-/// Removes the few bytes of System V shared memory by which PostgreSQL tells a second server in one folder from
-/// a restart. A server that ends in any order does so itself and its pid file is gone; one that was killed leaves
-/// them, and a machine holds only some thousands. The pid file's seventh line is their key and number.
-fn remove_shared_memory(data: &Path) {
-    let Ok(text) = std::fs::read_to_string(data.join("postmaster.pid")) else {
-        return;
-    };
-    if let Some(number) = text
-        .lines()
-        .nth(6)
-        .and_then(|line| line.split_whitespace().nth(1))
-    {
-        // A machine without `ipcrm` keeps 56 bytes too many, which is no reason to fail a test.
-        let _ = Command::new("ipcrm")
-            .args(["-m", number])
-            .stderr(Stdio::null())
-            .status();
-    }
-}
-
-/// PostgreSQL's programs, and whom to run them as.
-#[derive(Clone, Debug)]
-struct Installation {
-    bin: PathBuf,
-    /// `None` where they may run as whoever we are.
-    account: Option<Account>,
-}
-
-impl Installation {
-    /// `ours` is a folder that this process made.
-    fn find(ours: &Path) -> Result<Self, Error> {
-        Ok(Installation {
-            bin: programs::postgres()?,
-            account: Account::for_programs_that_refuse_root(ours)?,
-        })
-    }
-
-    fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(self.bin.join(name));
-        // A developer's own settings (PGHOST, PGOPTIONS, PGSERVICE …) are for other servers than ours.
-        for (name, _) in
-            std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PG"))
-        {
-            command.env_remove(name);
-        }
-        // Messages that can be searched for, whatever language the machine speaks.
-        command.env("LC_ALL", "C");
-        if let Some(account) = self.account {
-            account.run(&mut command);
-        }
-        command
-    }
-
-    /// Runs a tool in `home` to its end and returns what it wrote to standard output.
-    fn run(
-        &self,
-        home: &Path,
-        name: &str,
-        arguments: impl FnOnce(&mut Command),
-    ) -> Result<String, Error> {
-        let mut command = self.program(name);
-        arguments(&mut command);
-        let output = command
-            .current_dir(home)
-            .env("HOME", home)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(Error::io(format!("start {name}")))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        if output.status.success() {
-            return Ok(text);
-        }
-        let words: Vec<_> = std::iter::once(OsStr::new(name))
-            .chain(command.get_args())
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect();
-        Err(Error::Command {
-            command: words.join(" "),
-            status: output.status,
-            output: text + &String::from_utf8_lossy(&output.stderr),
-        })
-    }
 }
 
 #[cfg(test)]
@@ -404,23 +280,6 @@ mod tests {
 
     use super::*;
     use crate::process_table;
-
-    #[test]
-    fn readiness_is_that_of_our_own_process() {
-        let data = tempfile::tempdir().expect("a temporary folder");
-        assert!(!is_ready(data.path(), Some(42)), "there is no pid file yet");
-        let note = |state: &str| {
-            let text = format!("42\n/data\n1700000000\n18000\n\n127.0.0.1\n  1 2\n{state}\n");
-            std::fs::write(data.path().join("postmaster.pid"), text)
-                .expect("the folder can be written to");
-        };
-        note("starting");
-        assert!(!is_ready(data.path(), Some(42)));
-        note("ready   ");
-        assert!(is_ready(data.path(), Some(42)));
-        assert!(!is_ready(data.path(), Some(4)), "left by another process");
-        assert!(!is_ready(data.path(), None));
-    }
 
     /// The race for a port is lost in the server itself, and its answer to that must be recognised.
     #[test]
@@ -490,18 +349,5 @@ mod tests {
         drop(postgres);
         assert!(!exists(number));
         Ok(())
-    }
-
-    #[test]
-    fn later_settings_win_and_quotes_are_doubled() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder.path().join("postgresql.conf");
-        std::fs::write(&file, "# as installed\n").expect("the folder can be written to");
-        append_settings(&file, &[("fsync", "on"), ("search_path", "it's")])
-            .expect("the file is there");
-        let text = std::fs::read_to_string(&file).expect("the file is there");
-        assert!(text.starts_with("# as installed\n"));
-        assert!(text.find("fsync = 'off'") < text.find("fsync = 'on'"));
-        assert!(text.ends_with("search_path = 'it''s'\n"));
     }
 }

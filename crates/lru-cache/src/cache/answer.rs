@@ -2,7 +2,7 @@
 
 use alloc::borrow::ToOwned;
 use core::convert::Infallible;
-use core::future::{Future, poll_fn};
+use core::future::Future;
 use core::hash::{BuildHasher, Hash};
 use core::pin::pin;
 use core::time::Duration;
@@ -137,8 +137,8 @@ where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
         F: FnOnce(&Q) -> Result<Option<V>, E>,
     {
-        let load = |key: &Q| Ok(negative.keep(ask(key)));
-        let answer: Result<_, Infallible> = self.load::<_, _, _, Kept>(key, load);
+        let kept = |asked| Ok(negative.keep(asked));
+        let answer: Result<_, Infallible> = self.load::<_, _, _, _, Kept>(key, ask, kept);
         let Ok(answer) = answer;
         answer.into_result()
     }
@@ -167,11 +167,9 @@ where
         F: FnOnce(&'k Q) -> L,
         L: Future<Output = Result<Option<V>, E>>,
     {
-        let load = |key| {
-            let asking = ask(key);
-            async move { Ok(negative.keep(asking.await)) }
-        };
-        let answer: Result<_, Infallible> = self.load_async::<_, _, _, _, Kept>(key, load).await;
+        let kept = |asked| Ok(negative.keep(asked));
+        let answer: Result<_, Infallible> =
+            self.load_async::<_, _, _, _, Kept>(key, ask, kept).await;
         let Ok(answer) = answer;
         answer.into_result()
     }
@@ -223,9 +221,9 @@ where
         negative: Negative,
         ask: impl Future<Output = Result<Option<V>, E>>,
     ) -> Option<Result<Option<V>, E>> {
-        let mut asking = pin!(ask);
+        let asking = pin!(ask);
         let lead = self.begin()?;
-        let asked = poll_fn(|cx| lead.run(|| asking.as_mut().poll(cx))).await;
+        let asked = lead.run_async(asking).await;
         Some(hear(lead, negative, asked))
     }
 }

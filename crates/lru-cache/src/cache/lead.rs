@@ -2,8 +2,10 @@
 
 use alloc::borrow::ToOwned;
 use alloc::sync::Arc as StdArc;
+use core::future::{Future, poll_fn};
 use core::hash::{BuildHasher, Hash};
 use core::ops::Deref;
+use core::pin::Pin;
 use core::time::Duration;
 
 use purlin_core::Clock;
@@ -140,6 +142,11 @@ where
     pub(super) fn run<R>(&self, piece: impl FnOnce() -> R) -> R {
         let _running = self.running();
         piece()
+    }
+
+    /// Polls a load to its end, each time as a piece of it.
+    pub(super) async fn run_async<L: Future>(&self, mut loading: Pin<&mut L>) -> L::Output {
+        poll_fn(|cx| self.run(|| loading.as_mut().poll(cx))).await
     }
 
     /// Marks the load as running on this thread until the answer is dropped.

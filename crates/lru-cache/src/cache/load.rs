@@ -11,7 +11,7 @@ use purlin_core::sync::Arc;
 
 use super::Cache;
 use super::lead::{ErrorPolicy, Kept, Lead, Loaded, Shared, settle};
-use crate::flight::{Boarding, FIRST_PILOT, Flight, Ticket};
+use crate::flight::{Arrival, Boarding, FIRST_PILOT, Flight, Ticket};
 use crate::terms::Terms;
 
 /// # Loading
@@ -56,8 +56,8 @@ where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
         F: FnOnce(&Q) -> V,
     {
-        let load = |key: &Q| Ok(Loaded::usual(load(key)));
-        let loaded: Result<V, Infallible> = self.load::<_, _, _, Kept>(key, load);
+        let usual = |value| Ok(Loaded::usual(value));
+        let loaded: Result<V, Infallible> = self.load::<_, _, _, _, Kept>(key, load, usual);
         let Ok(value) = loaded;
         value
     }
@@ -79,7 +79,7 @@ where
         F: FnOnce(&Q) -> Result<V, E>,
         E: Clone + Send + Sync + 'static,
     {
-        self.load::<_, _, _, Shared>(key, |key| load(key).map(Loaded::usual))
+        self.load::<_, _, _, _, Shared>(key, load, |loaded| loaded.map(Loaded::usual))
     }
 
     /// [`try_get_or_load`](Cache::try_get_or_load) for a load that knows how long its value lives, as a token or the
@@ -108,7 +108,7 @@ where
         F: FnOnce(&Q) -> Result<(V, Duration), E>,
         E: Clone + Send + Sync + 'static,
     {
-        self.load::<_, _, _, Shared>(key, |key| load(key).map(Loaded::living))
+        self.load::<_, _, _, _, Shared>(key, load, |loaded| loaded.map(Loaded::living))
     }
 
     /// The value of a key, loaded if it is absent. Waits while another caller loads it. Needs no particular runtime.
@@ -134,11 +134,9 @@ where
         F: FnOnce(&'k Q) -> L,
         L: Future<Output = V>,
     {
-        let load = |key| {
-            let loading = load(key);
-            async { Ok(Loaded::usual(loading.await)) }
-        };
-        let loaded: Result<V, Infallible> = self.load_async::<_, _, _, _, Kept>(key, load).await;
+        let usual = |value| Ok(Loaded::usual(value));
+        let loaded: Result<V, Infallible> =
+            self.load_async::<_, _, _, _, Kept>(key, load, usual).await;
         let Ok(value) = loaded;
         value
     }
@@ -163,11 +161,8 @@ where
         L: Future<Output = Result<V, E>>,
         E: Clone + Send + Sync + 'static,
     {
-        let load = |key| {
-            let loading = load(key);
-            async { loading.await.map(Loaded::usual) }
-        };
-        self.load_async::<_, _, _, _, Shared>(key, load).await
+        self.load_async::<_, _, _, _, Shared>(key, load, |loaded| loaded.map(Loaded::usual))
+            .await
     }
 
     /// [`try_get_or_load_for`](Cache::try_get_or_load_for), waiting as futures do.
@@ -194,11 +189,8 @@ where
         L: Future<Output = Result<(V, Duration), E>>,
         E: Clone + Send + Sync + 'static,
     {
-        let load = |key| {
-            let loading = load(key);
-            async { loading.await.map(Loaded::living) }
-        };
-        self.load_async::<_, _, _, _, Shared>(key, load).await
+        self.load_async::<_, _, _, _, Shared>(key, load, |loaded| loaded.map(Loaded::living))
+            .await
     }
 
     /// [`try_get_or_load`](Cache::try_get_or_load) for a load that gives terms with its value: tags, a time to live, what it cost, a pin.
@@ -231,7 +223,7 @@ where
         F: FnOnce(&Q) -> Result<(V, Terms), E>,
         E: Clone + Send + Sync + 'static,
     {
-        self.load::<_, _, _, Shared>(key, |key| load(key).map(Loaded::on))
+        self.load::<_, _, _, _, Shared>(key, load, |loaded| loaded.map(Loaded::on))
     }
 
     /// [`try_get_or_load_on`](Cache::try_get_or_load_on), waiting as futures do.
@@ -258,17 +250,20 @@ where
         L: Future<Output = Result<(V, Terms), E>>,
         E: Clone + Send + Sync + 'static,
     {
-        let load = |key| {
-            let loading = load(key);
-            async { loading.await.map(Loaded::on) }
-        };
-        self.load_async::<_, _, _, _, Shared>(key, load).await
+        self.load_async::<_, _, _, _, Shared>(key, load, |loaded| loaded.map(Loaded::on))
+            .await
     }
 
-    pub(super) fn load<Q, F, E, P>(&self, key: &Q, load: F) -> Result<V, E>
+    /// Looks a key up, and loads it if it is absent and nobody else does; `made` says what there is to store of what `load` gave.
+    pub(super) fn load<Q, F, T, E, P>(
+        &self,
+        key: &Q,
+        load: F,
+        made: impl FnOnce(T) -> Result<Loaded<V>, E>,
+    ) -> Result<V, E>
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
-        F: FnOnce(&Q) -> Result<Loaded<V>, E>,
+        F: FnOnce(&Q) -> T,
         P: ErrorPolicy<E>,
     {
         let hash = self.hasher.hash_one(key);
@@ -280,11 +275,10 @@ where
                 Departure::Found(value) => return Ok(value),
                 Departure::Pilot(lead) => {
                     let loaded = lead.run(|| load(key));
-                    return lead.finish::<Q, E, P>(key, loaded);
+                    return lead.finish::<Q, E, P>(key, made(loaded));
                 }
                 Departure::Passenger(ticket) => {
-                    let arrival = ticket.wait(|| self.clock.coarse(), self.patience);
-                    if let Some(answer) = settle::<V, E, P>(arrival) {
+                    if let Some(answer) = settle::<V, E, P>(self.arrival(&ticket)) {
                         return answer;
                     }
                 }
@@ -293,11 +287,16 @@ where
     }
 
     /// [`load`](Cache::load), waiting as futures do.
-    pub(super) async fn load_async<'k, Q, F, L, E, P>(&self, key: &'k Q, load: F) -> Result<V, E>
+    pub(super) async fn load_async<'k, Q, F, L, E, P>(
+        &self,
+        key: &'k Q,
+        load: F,
+        made: impl FnOnce(L::Output) -> Result<Loaded<V>, E>,
+    ) -> Result<V, E>
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
         F: FnOnce(&'k Q) -> L,
-        L: Future<Output = Result<Loaded<V>, E>>,
+        L: Future,
         P: ErrorPolicy<E>,
     {
         let hash = self.hasher.hash_one(key);
@@ -308,19 +307,28 @@ where
             match self.depart(hash, key) {
                 Departure::Found(value) => return Ok(value),
                 Departure::Pilot(lead) => {
-                    let mut loading = pin!(lead.run(|| load(key)));
-                    let loaded = poll_fn(|cx| lead.run(|| loading.as_mut().poll(cx))).await;
-                    return lead.finish::<Q, E, P>(key, loaded);
+                    let loading = pin!(lead.run(|| load(key)));
+                    let loaded = lead.run_async(loading).await;
+                    return lead.finish::<Q, E, P>(key, made(loaded));
                 }
                 Departure::Passenger(ticket) => {
-                    let arrival =
-                        poll_fn(|cx| ticket.poll(cx, self.clock.coarse(), self.patience)).await;
+                    let arrival = self.arrival_async(&ticket).await;
                     if let Some(answer) = settle::<V, E, P>(arrival) {
                         return answer;
                     }
                 }
             }
         }
+    }
+
+    /// Blocks until a load that somebody else does has come to something.
+    pub(super) fn arrival(&self, ticket: &Ticket<K, V>) -> Arrival<V> {
+        ticket.wait(|| self.clock.coarse(), self.patience)
+    }
+
+    /// [`arrival`](Cache::arrival), waiting as futures do.
+    pub(super) async fn arrival_async(&self, ticket: &Ticket<K, V>) -> Arrival<V> {
+        poll_fn(|cx| ticket.poll(cx, self.clock.coarse(), self.patience)).await
     }
 
     /// After a miss: decides, in one moment, what this caller is.

@@ -188,8 +188,7 @@ where
                 batch.land::<E, P>(core::mem::take(&mut round.leads), loaded)?;
             }
             for (n, ticket) in round.tickets {
-                let arrival = ticket.wait(|| self.clock.coarse(), self.patience);
-                batch.arrive::<E, P>(n, arrival)?;
+                batch.arrive::<E, P>(n, self.arrival(&ticket))?;
             }
         }
         Ok(batch.into_values())
@@ -388,9 +387,7 @@ where
                 self.land::<E, P>(core::mem::take(&mut round.leads), loaded)?;
             }
             for (n, ticket) in round.tickets {
-                let (cache, ticket) = (self.cache, &ticket);
-                let arrival =
-                    poll_fn(|cx| ticket.poll(cx, cache.clock.coarse(), cache.patience)).await;
+                let arrival = self.cache.arrival_async(&ticket).await;
                 self.arrive::<E, P>(n, arrival)?;
             }
         }

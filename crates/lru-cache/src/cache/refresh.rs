@@ -4,7 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::sync::Arc as StdArc;
 use core::convert::Infallible;
 use core::fmt;
-use core::future::{Future, poll_fn};
+use core::future::Future;
 use core::hash::{BuildHasher, Hash};
 use core::pin::pin;
 use core::time::Duration;
@@ -315,8 +315,8 @@ where
     ///
     /// If `load` does, or if it asks for the key it is loading while its value is over.
     pub fn run(self, load: impl FnOnce(&K) -> V) -> Option<V> {
-        let load = |key: &K| Ok(Loaded::usual(load(key)));
-        let loaded: Result<Option<V>, Infallible> = self.fly::<_, Kept>(load);
+        let usual = |value| Ok(Loaded::usual(value));
+        let loaded: Result<Option<V>, Infallible> = self.fly::<_, _, Kept>(load, usual);
         let Ok(value) = loaded;
         value
     }
@@ -334,7 +334,7 @@ where
     where
         E: Clone + Send + Sync + 'static,
     {
-        self.fly::<_, Shared>(|key| load(key).map(Loaded::usual))
+        self.fly::<_, _, Shared>(load, |loaded| loaded.map(Loaded::usual))
     }
 
     /// [`try_run`](Refresh::try_run) for a load that knows how long its value lives.
@@ -353,7 +353,7 @@ where
     where
         E: Clone + Send + Sync + 'static,
     {
-        self.fly::<_, Shared>(|key| load(key).map(Loaded::living))
+        self.fly::<_, _, Shared>(load, |loaded| loaded.map(Loaded::living))
     }
 
     /// Polls the load to its end, stores the value, and returns a clone. It begins when it is polled for the first time.
@@ -367,8 +367,8 @@ where
     /// Dropping the future drops the load and leaves the older value as it is. The next caller who finds it due gets the
     /// duty; one who waits because it was over loads in its stead.
     pub async fn run_async(self, load: impl Future<Output = V>) -> Option<V> {
-        let load = async { Ok(Loaded::usual(load.await)) };
-        let loaded: Result<Option<V>, Infallible> = self.fly_async::<_, Kept>(load).await;
+        let usual = |value| Ok(Loaded::usual(value));
+        let loaded: Result<Option<V>, Infallible> = self.fly_async::<_, _, Kept>(load, usual).await;
         let Ok(value) = loaded;
         value
     }
@@ -393,8 +393,8 @@ where
     where
         E: Clone + Send + Sync + 'static,
     {
-        let load = async { load.await.map(Loaded::usual) };
-        self.fly_async::<_, Shared>(load).await
+        self.fly_async::<_, _, Shared>(load, |loaded| loaded.map(Loaded::usual))
+            .await
     }
 
     /// [`try_run_async`](Refresh::try_run_async) for a load that knows how long its value lives.
@@ -417,33 +417,37 @@ where
     where
         E: Clone + Send + Sync + 'static,
     {
-        let load = async { load.await.map(Loaded::living) };
-        self.fly_async::<_, Shared>(load).await
+        self.fly_async::<_, _, Shared>(load, |loaded| loaded.map(Loaded::living))
+            .await
     }
 
-    fn fly<E, P: ErrorPolicy<E>>(
+    /// Loads, if that is still to be done; `made` says what there is to store of what `load` gave.
+    fn fly<T, E, P: ErrorPolicy<E>>(
         self,
-        load: impl FnOnce(&K) -> Result<Loaded<V>, E>,
+        load: impl FnOnce(&K) -> T,
+        made: impl FnOnce(T) -> Result<Loaded<V>, E>,
     ) -> Result<Option<V>, E> {
         let Some(lead) = self.begin() else {
             return Ok(None);
         };
         let loaded = lead.run(|| load(lead.key()));
         let key = lead.key().clone();
-        lead.finish::<K, E, P>(&key, loaded).map(Some)
+        lead.finish::<K, E, P>(&key, made(loaded)).map(Some)
     }
 
-    async fn fly_async<E, P: ErrorPolicy<E>>(
+    /// [`fly`](Refresh::fly), waiting as futures do.
+    async fn fly_async<L: Future, E, P: ErrorPolicy<E>>(
         self,
-        load: impl Future<Output = Result<Loaded<V>, E>>,
+        load: L,
+        made: impl FnOnce(L::Output) -> Result<Loaded<V>, E>,
     ) -> Result<Option<V>, E> {
-        let mut loading = pin!(load);
+        let loading = pin!(load);
         let Some(lead) = self.begin() else {
             return Ok(None);
         };
-        let loaded = poll_fn(|cx| lead.run(|| loading.as_mut().poll(cx))).await;
+        let loaded = lead.run_async(loading).await;
         let key = lead.key().clone();
-        lead.finish::<K, E, P>(&key, loaded).map(Some)
+        lead.finish::<K, E, P>(&key, made(loaded)).map(Some)
     }
 }
 

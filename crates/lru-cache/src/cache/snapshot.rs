@@ -9,7 +9,6 @@ use serde::{Deserialize, Deserializer};
 use super::Cache;
 use crate::builder::{Builder, Limit};
 use crate::engine::Survey;
-use crate::expiry::Lifetimes;
 use crate::snapshot::{self, Head, Read, Record, Room, Scene, Shelf};
 
 /// # Snapshots
@@ -65,16 +64,10 @@ where
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
         let cache = self.cache;
         let learned = cache.adaptation.as_ref().map(|it| it.state());
-        let (mut arm, mut was_full, mut lifetimes) = (None, false, Lifetimes::default());
+        let mut head = Head::new(cache.clock.wall(), learned);
         for shard in &cache.shards {
-            let contents = shard.lock();
-            was_full |= contents.engine.has_evicted();
-            // Of all alike.
-            arm = contents.engine.arm();
-            lifetimes = contents.engine.lifetimes();
+            head.note(&shard.lock().engine);
         }
-        let wall = cache.clock.wall();
-        let head = Head::new(wall, arm, was_full, &lifetimes, learned);
         snapshot::write(serializer, &head, &Shards(cache))
     }
 }
@@ -206,23 +199,11 @@ where
                 .iter()
                 .for_each(|shard| shard.lock().engine.set_arm(arm));
         }
-        let now = self.now();
-        let mut scene = Scene {
-            now,
-            away: read.head.age(self.clock.wall()),
-            lifetimes: Lifetimes::default(),
-            moment: self.tags.latest(),
-            arm: None,
-        };
+        let (now, wall) = (self.now(), self.clock.wall());
+        let mut scene = Scene::new(&read.head, now, wall, self.tags.latest());
         for shard in &self.shards {
             let mut gone = self.gone();
-            let mut contents = shard.lock();
-            contents.engine.observe(now, &mut gone);
-            if read.head.was_full {
-                contents.engine.was_full();
-            }
-            scene.arm = contents.engine.arm();
-            scene.lifetimes = contents.engine.lifetimes();
+            scene.prepare(&read.head, &mut shard.lock().engine, &mut gone);
         }
         for (hash, stored, trace) in read.into_entries(scene) {
             // Declared first, so dropped after the lock.

@@ -46,11 +46,8 @@ where
         K: Clone + Send + Sync,
         V: Clone + Send + Sync,
     {
-        let load = |key| {
-            let loading = load(key);
-            async { loading.await.map(Loaded::usual) }
-        };
-        self.load_async::<_, _, _, _, Kept>(&key, load)
+        let usual = |loaded: Result<V, E>| loaded.map(Loaded::usual);
+        self.load_async::<_, _, _, _, Kept>(&key, load, usual)
             .await
             .map_err(LoadError::Load)
     }

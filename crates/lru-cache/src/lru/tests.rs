@@ -1,5 +1,6 @@
 use core::time::Duration;
 
+use super::slots::Recency;
 use super::*;
 
 impl<K, V> Lru<K, V> {

@@ -58,14 +58,8 @@ where
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
         let cache = self.cache.borrow();
         let learned = cache.selector.as_ref().map(|it| it.state());
-        let engine = &cache.engine;
-        let head = Head::new(
-            cache.clock.wall(),
-            engine.arm(),
-            engine.has_evicted(),
-            &engine.lifetimes(),
-            learned,
-        );
+        let mut head = Head::new(cache.clock.wall(), learned);
+        head.note(&cache.engine);
         drop(cache);
         snapshot::write(serializer, &head, &[Entries(&self.cache)])
     }
@@ -156,22 +150,12 @@ where
             selector.restore(state);
             self.engine.set_arm(selector.arm());
         }
-        let now = self.now();
+        let (now, wall) = (self.now(), self.clock.wall());
+        let mut scene = Scene::new(&read.head, now, wall, self.tags.latest());
         let mut gone = Gone::new(self.listener.as_ref());
-        let engine = &mut self.engine;
-        engine.observe(now, &mut gone);
-        if read.head.was_full {
-            engine.was_full();
-        }
-        let scene = Scene {
-            now,
-            away: read.head.age(self.clock.wall()),
-            lifetimes: engine.lifetimes(),
-            moment: self.tags.latest(),
-            arm: engine.arm(),
-        };
+        scene.prepare(&read.head, &mut self.engine, &mut gone);
         for (hash, stored, trace) in read.into_entries(scene) {
-            let refused = engine.restore(hash, stored, &trace, &mut gone);
+            let refused = self.engine.restore(hash, stored, &trace, &mut gone);
             if let (Some(selector), None) = (&mut self.selector, &refused) {
                 selector.warm(hash, trace.repute.hits());
             }

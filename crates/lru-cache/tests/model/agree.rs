@@ -2,8 +2,8 @@
 
 use crate::common::HandClock;
 use crate::naive::Naive;
-use crate::ops::{Op, STEP, Settings, lasts, sorted, value};
-use crate::subject::{Subject, done};
+use crate::ops::{On, Op, STEP, Settings, lasts, sorted, value};
+use crate::subject::{Subject, done, terms};
 
 /// In which order a walk meets the entries.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,7 @@ pub(crate) fn agree(
     settings: Settings,
     ops: &[Op],
 ) {
+    let start = subject.moment();
     let mut naive = Naive::new(settings);
     for (id, op) in ops.iter().enumerate() {
         let id = id as u32;
@@ -28,27 +29,22 @@ pub(crate) fn agree(
             Op::Peek(key) => assert_eq!(subject.peek(key), naive.peek(key), "{op:?}"),
             Op::Insert(key, weight) => {
                 let value = value(id, weight);
-                let expected = naive.insert(key, value, None, false);
+                let expected = naive.insert(key, value, On::default(), clock.nanos());
                 assert_eq!(done(subject.insert(key, value)), expected, "{op:?}");
             }
             Op::InsertFor(key, weight, steps) => {
                 let value = value(id, weight);
-                let expected = naive.insert_for(key, value, steps, clock.nanos());
+                let expected = naive.insert(key, value, On::lasting(steps), clock.nanos());
                 assert_eq!(
                     done(subject.insert_for(key, value, lasts(steps))),
                     expected,
                     "{op:?}"
                 );
             }
-            Op::InsertPinned(key, weight) => {
+            Op::InsertOn(key, weight, on) => {
                 let value = value(id, weight);
-                let expected = naive.insert(key, value, None, true);
-                assert_eq!(done(subject.insert_pinned(key, value)), expected, "{op:?}");
-            }
-            Op::InsertTagged(key, weight, tag) => {
-                let value = value(id, weight);
-                let expected = naive.insert(key, value, None, false);
-                let inserted = subject.insert_tagged(key, value, tag);
+                let expected = naive.insert(key, value, on, clock.nanos());
+                let inserted = subject.insert_on(key, value, terms(on, start));
                 assert_eq!(done(inserted), expected, "{op:?}");
             }
             // What is invalid stays until somebody meets it, so what there is cannot be said; see below.
@@ -61,6 +57,57 @@ pub(crate) fn agree(
                 assert_eq!(reached, naive.set_capacity(capacity), "{op:?}");
             }
             Op::Remove(key) => assert_eq!(subject.remove(key), naive.remove(key), "{op:?}"),
+            Op::RemoveEntry(key) => {
+                let removed = naive.remove(key).map(|id| (key, id));
+                assert_eq!(subject.remove_entry(key), removed, "{op:?}");
+            }
+            Op::RemoveIf(key, goes) => {
+                let removed = if goes { naive.remove(key) } else { None };
+                assert_eq!(subject.remove_if(key, goes), removed, "{op:?}");
+            }
+            Op::PopOldest => match subject.pop_oldest() {
+                None => {}
+                Some(popped) if order == Order::NewestFirst => {
+                    assert_eq!(popped, naive.pop_oldest(), "{op:?}");
+                }
+                // Any will do.
+                Some(Some((key, id))) => {
+                    assert!(naive.entries.iter().any(|e| e.key == key && !e.is_pinned));
+                    assert_eq!(naive.remove(key), Some(id), "{op:?}");
+                }
+                Some(None) => assert_eq!(naive.pop_oldest(), None, "{op:?}"),
+            },
+            Op::Compute(key, weight, decide) => {
+                let value = value(id, weight);
+                let expected = naive.compute(key, value, decide, clock.nanos());
+                assert_eq!(subject.compute(key, value, decide), expected, "{op:?}");
+            }
+            Op::Update(key, weight) => {
+                let value = value(id, weight);
+                let expected = naive.update(key, value);
+                assert_eq!(subject.update(key, value), expected, "{op:?}");
+            }
+            Op::Load(key, weight, load, way) => {
+                let value = value(id, weight);
+                let expected = naive.load(key, value, load, clock.nanos());
+                assert_eq!(subject.load(key, value, load, way), expected, "{op:?}");
+            }
+            Op::GetMany(keys) => {
+                let expected: Vec<_> = keys.iter().map(|&key| naive.get(key)).collect();
+                assert_eq!(subject.get_many(keys), expected, "{op:?}");
+            }
+            Op::LoadMany(keys, left_out, weight, way) => {
+                let value = value(id, weight);
+                let expected = naive.load_many(keys, left_out, value);
+                let answers = subject.load_many(keys, left_out, value, way);
+                assert_eq!(answers, expected, "{op:?}");
+            }
+            Op::Refresh(key, ahead, weight, way) => {
+                let value = weight.map(|weight| value(id, weight));
+                if let Some(served) = subject.refresh(key, ahead, value, way) {
+                    assert_eq!(served, naive.refresh(key, ahead, value), "{op:?}");
+                }
+            }
             Op::Retain(remainder) => {
                 subject.retain(remainder);
                 naive.retain(remainder);

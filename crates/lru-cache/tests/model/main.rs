@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod agree;
+mod apart;
 #[path = "../common/mod.rs"]
 mod common;
 mod naive;

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use purlin_lru_cache::Cause;
 
-use crate::ops::{Event, Settings, Value, ends, id_of, weight_of};
+use crate::ops::{
+    Decide, Event, Load, On, STEP, Settings, Value, ends, id_of, overtaking, weight_of,
+};
 
 pub(crate) struct Entry {
     pub(crate) key: u8,
@@ -87,12 +89,6 @@ impl Naive {
         self.counts.expirations += self.expel(Cause::Expired, |entry| !is_over(entry));
     }
 
-    pub(crate) fn insert_for(&mut self, key: u8, value: Value, steps: u64, now: u64) -> Done {
-        self.timed = true;
-        self.observe(now);
-        self.insert(key, value, Some(steps), false)
-    }
-
     pub(crate) fn weight(&self) -> usize {
         self.entries.iter().map(|entry| entry.weight).sum()
     }
@@ -162,13 +158,18 @@ impl Naive {
         Some(id_of(&entry.value))
     }
 
-    pub(crate) fn insert(
-        &mut self,
-        key: u8,
-        value: Value,
-        own: Option<u64>,
-        is_pinned: bool,
-    ) -> Done {
+    /// An insertion at a time that matters from here on, if the terms say how long.
+    pub(crate) fn insert(&mut self, key: u8, value: Value, on: On, now: u64) -> Done {
+        if on.steps.is_some() {
+            self.timed = true;
+            self.observe(now);
+        }
+        let dies_at = ends(self.now, on.steps.or(self.settings.time_to_live));
+        self.put(key, value, dies_at, on)
+    }
+
+    fn put(&mut self, key: u8, value: Value, dies_at: u64, on: On) -> Done {
+        let On { is_pinned, tag, .. } = on;
         let before = self.take(key);
         let is_pinned = is_pinned || before.as_ref().is_some_and(|entry| entry.is_pinned);
         let previous = before.map(|entry| id_of(&entry.value));
@@ -177,7 +178,6 @@ impl Naive {
         } else {
             1
         };
-        let dies_at = ends(self.now, own.or(self.settings.time_to_live));
         let idle_at = ends(self.now, self.settings.time_to_idle);
         let mut evicted = Vec::new();
         let capacity = self.settings.capacity;
@@ -193,7 +193,7 @@ impl Naive {
                 dies_at,
                 idle_at,
                 is_pinned,
-                tag: None,
+                tag,
             });
             self.counts.insertions += 1;
         } else {
@@ -218,6 +218,105 @@ impl Naive {
         self.counts.removals += 1;
         self.events.push((key, id_of(&entry.value), Cause::Removed));
         Some(id_of(&entry.value))
+    }
+
+    /// Takes out the oldest that is not pinned.
+    pub(crate) fn pop_oldest(&mut self) -> Option<(u8, u32)> {
+        let oldest = self.entries.iter().rfind(|entry| !entry.is_pinned)?;
+        let key = oldest.key;
+        Some((key, self.remove(key)?))
+    }
+
+    /// The value that was seen.
+    pub(crate) fn compute(
+        &mut self,
+        key: u8,
+        value: Value,
+        decide: Decide,
+        now: u64,
+    ) -> Option<u32> {
+        let seen = self.get(key);
+        match decide {
+            Decide::Keep => {}
+            Decide::Put => drop(self.insert(key, value, On::default(), now)),
+            Decide::PutFor(steps) => drop(self.insert(key, value, On::lasting(steps), now)),
+            Decide::PutOn(tag) => drop(self.insert(key, value, On::tagged(tag), now)),
+            Decide::Change => match self.dies_at(key) {
+                Some(dies_at) => drop(self.put(key, value, dies_at, On::default())),
+                None => drop(self.insert(key, value, On::default(), now)),
+            },
+            Decide::Remove => drop(self.remove(key)),
+        }
+        seen
+    }
+
+    /// The new value.
+    pub(crate) fn update(&mut self, key: u8, value: Value) -> Option<u32> {
+        self.get(key)?;
+        let dies_at = self.dies_at(key)?;
+        let done = self.put(key, value, dies_at, On::default());
+        done.is_stored.then_some(id_of(&value))
+    }
+
+    /// What the caller gets.
+    pub(crate) fn load(&mut self, key: u8, value: Value, load: Load, now: u64) -> Option<u32> {
+        if let Some(found) = self.get(key) {
+            return Some(found);
+        }
+        let (stored, on) = match load {
+            Load::Fails | Load::IsGivenUp => return None,
+            Load::Lands => (value, On::default()),
+            Load::LandsFor(steps) => (value, On::lasting(steps)),
+            Load::LandsOn(tag) => (value, On::tagged(tag)),
+            Load::IsOvertaken => (overtaking(&value), On::default()),
+        };
+        self.insert(key, stored, on, now);
+        Some(id_of(&value))
+    }
+
+    pub(crate) fn load_many(
+        &mut self,
+        keys: [u8; 3],
+        left_out: u8,
+        value: Value,
+    ) -> Vec<Option<u32>> {
+        let mut answers: Vec<(u8, Option<u32>)> = Vec::new();
+        for key in keys {
+            if !answers.iter().any(|&(known, _)| known == key) {
+                answers.push((key, self.get(key)));
+            }
+        }
+        for (key, answer) in &mut answers {
+            if answer.is_none() && *key != left_out {
+                self.insert(*key, value, On::default(), self.now);
+                *answer = Some(id_of(&value));
+            }
+        }
+        let answer = |key| answers.iter().find(|&&(known, _)| known == key);
+        keys.iter()
+            .map(|&key| answer(key).and_then(|&(_, answer)| answer))
+            .collect()
+    }
+
+    /// What is given out, and whether it was due.
+    pub(crate) fn refresh(
+        &mut self,
+        key: u8,
+        ahead: u64,
+        value: Option<Value>,
+    ) -> Option<(u32, bool)> {
+        let found = self.get(key)?;
+        let dies_at = self.dies_at(key)?;
+        let is_due = dies_at != u64::MAX && dies_at - self.now <= ahead * STEP;
+        if let Some(value) = value.filter(|_| is_due) {
+            self.insert(key, value, On::default(), self.now);
+        }
+        Some((found, is_due))
+    }
+
+    fn dies_at(&self, key: u8) -> Option<u64> {
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        Some(entry.dies_at)
     }
 
     pub(crate) fn retain(&mut self, remainder: u8) {

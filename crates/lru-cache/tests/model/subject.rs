@@ -4,24 +4,32 @@ use std::time::Duration;
 
 #[cfg(feature = "std")]
 use purlin_lru_cache::Cache;
-use purlin_lru_cache::{Builder, Cause, Inserted, Outcome, Policy, Terms, unsync};
+use purlin_lru_cache::{
+    Builder, Cause, Decision, Inserted, Moment, Outcome, Policy, Terms, unsync,
+};
 
+use crate::apart::Apart;
 use crate::common::HandClock;
 use crate::naive::{Counts, Done};
-use crate::ops::{Settings, Value, id_of, lasts, weight_of};
+use crate::ops::{Decide, On, Settings, Value, id_of, lasts, weight_of};
 
-pub(crate) trait Subject {
+/// What both kinds of cache offer.
+pub(crate) trait Subject: Apart {
     fn get(&mut self, key: u8) -> Option<u32>;
     fn peek(&self, key: u8) -> Option<u32>;
     fn insert(&mut self, key: u8, value: Value) -> Inserted<u8, Value>;
     fn insert_for(&mut self, key: u8, value: Value, lasts: Duration) -> Inserted<u8, Value>;
-    fn insert_pinned(&mut self, key: u8, value: Value) -> Inserted<u8, Value>;
-    fn insert_tagged(&mut self, key: u8, value: Value, tag: u8) -> Inserted<u8, Value>;
+    fn insert_on(&mut self, key: u8, value: Value, terms: Terms) -> Inserted<u8, Value>;
+    fn moment(&self) -> Moment;
     fn invalidate(&mut self, tag: u8);
     fn pin(&mut self, key: u8, is_pinned: bool) -> bool;
     fn set_capacity(&mut self, capacity: usize) -> usize;
     fn held(&self) -> usize;
     fn remove(&mut self, key: u8) -> Option<u32>;
+    fn remove_entry(&mut self, key: u8) -> Option<(u8, u32)>;
+    /// Returns what was decided on.
+    fn compute(&mut self, key: u8, value: Value, decide: Decide) -> Option<u32>;
+    fn update(&mut self, key: u8, value: Value) -> Option<u32>;
     fn retain(&mut self, remainder: u8);
     fn clear(&mut self);
     fn sweep(&mut self, budget: usize) -> bool;
@@ -53,11 +61,11 @@ macro_rules! subject {
             ) -> Inserted<u8, Value> {
                 <$cache>::insert_for(self, key, value, lasts)
             }
-            fn insert_pinned(&mut self, key: u8, value: Value) -> Inserted<u8, Value> {
-                <$cache>::insert_on(self, key, value, Terms::new().pinned())
+            fn insert_on(&mut self, key: u8, value: Value, terms: Terms) -> Inserted<u8, Value> {
+                <$cache>::insert_on(self, key, value, terms)
             }
-            fn insert_tagged(&mut self, key: u8, value: Value, tag: u8) -> Inserted<u8, Value> {
-                <$cache>::insert_on(self, key, value, Terms::new().tag("all").tag(&tag))
+            fn moment(&self) -> Moment {
+                <$cache>::moment(self)
             }
             fn invalidate(&mut self, tag: u8) {
                 self.invalidate_tag(&tag);
@@ -79,6 +87,23 @@ macro_rules! subject {
             }
             fn remove(&mut self, key: u8) -> Option<u32> {
                 <$cache>::remove(self, &key).map(|value| id_of(&value))
+            }
+            fn remove_entry(&mut self, key: u8) -> Option<(u8, u32)> {
+                let (key, value) = <$cache>::remove_entry(self, &key)?;
+                Some((key, id_of(&value)))
+            }
+            fn compute(&mut self, key: u8, value: Value, decide: Decide) -> Option<u32> {
+                let mut seen = None;
+                let done = <$cache>::compute(self, &key, |its| {
+                    seen = its.map(id_of);
+                    decision(value, decide)
+                });
+                let before = done.into_previous().map(|value| id_of(&value));
+                assert_eq!(before, seen);
+                before
+            }
+            fn update(&mut self, key: u8, value: Value) -> Option<u32> {
+                <$cache>::update(self, &key, |_| value).map(|value| id_of(&value))
             }
             fn retain(&mut self, remainder: u8) {
                 <$cache>::retain(self, |key, _| key % 3 == remainder);
@@ -116,7 +141,7 @@ macro_rules! subject {
     };
 }
 
-type Hasher = purlin_core::MapHasher;
+pub(crate) type Hasher = purlin_core::MapHasher;
 subject!(unsync::Cache<u8, Value, Hasher, HandClock>, |(&key, value): (&u8, &Value)| (key, id_of(value)));
 #[cfg(feature = "std")]
 subject!(Cache<u8, Value, Hasher, HandClock>, |(key, value): (u8, Value)| (key, id_of(&value)));
@@ -190,4 +215,33 @@ pub(crate) fn done(inserted: Inserted<u8, Value>) -> Done {
         previous: inserted.into_previous().map(|value| id_of(&value)),
         evicted,
     }
+}
+
+fn decision(value: Value, decide: Decide) -> Decision<Value> {
+    match decide {
+        Decide::Keep => Decision::Keep,
+        Decide::Put => Decision::Put(value),
+        Decide::PutFor(steps) => Decision::PutFor(value, lasts(steps)),
+        Decide::PutOn(tag) => Decision::PutOn(value, Terms::new().tag(&tag)),
+        Decide::Change => Decision::Change(value),
+        Decide::Remove => Decision::Remove,
+    }
+}
+
+/// Those of an insertion, which is as of `start` if it is late.
+pub(crate) fn terms(on: On, start: Moment) -> Terms {
+    let mut terms = Terms::new().cost(on.cost);
+    if let Some(steps) = on.steps {
+        terms = terms.time_to_live(lasts(steps));
+    }
+    if on.is_pinned {
+        terms = terms.pinned();
+    }
+    if let Some(tag) = on.tag {
+        terms = terms.tag("all").tag(&tag);
+    }
+    if on.is_late {
+        terms = terms.as_of(start);
+    }
+    terms
 }

@@ -11,8 +11,9 @@ use purlin_core::{Clock, Retry, Tick};
 use purlin_session_store::{ErrorKind, StoreError};
 use redb::{ReadTransaction, ReadableDatabase};
 
-use super::Limits;
-use super::tables::{self, Fault, Look, LookError, Tables};
+use super::look::{Look, LookError};
+use super::tables::{Fault, Tables};
+use super::{Limits, layout};
 use crate::OpenError;
 use crate::file::{self, OpenFile};
 use crate::group_commit::{Gathered, GroupCommit};
@@ -49,7 +50,7 @@ impl<C: Clock> Engine<C> {
         cache_bytes: usize,
         clock: C,
     ) -> Result<Self, OpenError> {
-        let file = file::open(path, cache_bytes, tables::make)?;
+        let file = file::open(path, cache_bytes, layout::make)?;
         Engine::on(path, file, limits, clock)
     }
 
@@ -67,10 +68,10 @@ impl<C: Clock> Engine<C> {
                 path: path.to_owned(),
                 source: error.into(),
             })?;
-        let older = tables::check(path, &read)?;
+        let older = layout::check(path, &read)?;
         drop(read);
         if older {
-            tables::upgrade(&file.database).map_err(|error| OpenError::Damaged {
+            layout::upgrade(&file.database).map_err(|error| OpenError::Damaged {
                 path: path.to_owned(),
                 source: error.into(),
             })?;

@@ -12,7 +12,7 @@ use purlin_session_store::{
 };
 
 use super::engine::Engine;
-use super::{RedbSessionStore, tables};
+use super::{RedbSessionStore, layout};
 use crate::file::OpenFile;
 use crate::test_disk::{Disk, Survives, images};
 
@@ -155,7 +155,7 @@ fn what_was_acknowledged_survives_a_power_cut_and_what_was_not_is_whole_or_absen
             break;
         }
         let tenants = [1, 3][seed as usize % 2];
-        let disk = Disk::made(tables::make);
+        let disk = Disk::made(layout::make);
         let store = open(&disk);
         // Not the same beat as any commit's.
         let acknowledged = disk.cut_every(5 + seed % 8, tenants);
@@ -192,7 +192,7 @@ fn what_was_acknowledged_survives_a_power_cut_and_what_was_not_is_whole_or_absen
 #[test]
 fn line_06_a_disk_that_fails_is_never_no_session_and_loses_nothing() {
     for fails_at in 1.. {
-        let disk = Disk::made(tables::make);
+        let disk = Disk::made(layout::make);
         let (store, tenant) = (open(&disk), Tenant(0));
         disk.fail_at(fails_at);
         let failed =

@@ -1,114 +1,22 @@
-//! The tables of a file of sessions, and what each call does to them.
-//!
-//! Format 2:
-//!
-//! | table | key | value |
-//! |---|---|---|
-//! | `purlin.session.meta` | `format` | u64 |
-//! | `purlin.session.sessions` | session key | the bytes of a `Row` |
-//! | `purlin.session.deadlines` | second, session key | nothing |
-//! | `purlin.session.users` | user, session key | absolute deadline and number, as the session became the user's |
-//!
-//! Each row is in the index of deadlines once, under the second that the row names; and a live row that is somebody's is
-//! in the index of users. Format 1 had no users, so its files need no more than that empty table.
+//! What each call does to the tables.
 
-use std::path::Path;
+mod users;
 
 use bytes::Bytes;
 use purlin_core::Tick;
 use purlin_session_store::{
-    Cap, CommitOutcome, CreateOutcome, Entry, Lifetime, Owner, Record, RotateOutcome, SessionKey,
-    Slide, Swept, UserKey, Version, WhenFull,
+    CommitOutcome, CreateOutcome, Entry, Lifetime, Record, RotateOutcome, SessionKey, Slide, Swept,
+    UserKey, Version,
 };
 use redb::{
-    Database, ReadTransaction, ReadableTable, ReadableTableMetadata, StorageError, Table,
-    TableDefinition, TableError, WriteTransaction,
+    ReadableTable, ReadableTableMetadata, StorageError, Table, TableError, WriteTransaction,
 };
 
+use self::users::AtCap;
+use super::layout::{DEADLINES, KeyBytes, Place, SESSIONS, USERS, UserBytes};
+use super::look::{follow, get, is_to_be_ended, seen};
 use super::row::{Row, State, second_of};
 use super::{Limits, MAX_HOPS};
-use crate::OpenError;
-
-/// The format that this version writes, and the highest that it reads.
-const FORMAT: u64 = 2;
-const FORMAT_WITHOUT_USERS: u64 = 1;
-const META_FORMAT: &str = "format";
-
-type KeyBytes = &'static [u8; SessionKey::LEN];
-
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("purlin.session.meta");
-const SESSIONS: TableDefinition<'_, KeyBytes, &[u8]> =
-    TableDefinition::new("purlin.session.sessions");
-const DEADLINES: TableDefinition<'_, (u64, KeyBytes), ()> =
-    TableDefinition::new("purlin.session.deadlines");
-
-type UserBytes = &'static [u8; UserKey::LEN];
-/// The second half of the value tells the order of sessions that have the same deadline.
-const USERS: TableDefinition<'_, (UserBytes, KeyBytes), (u64, u64)> =
-    TableDefinition::new("purlin.session.users");
-
-/// Writes the tables of an empty store.
-pub(super) fn make(database: &Database) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
-    {
-        transaction.open_table(META)?.insert(META_FORMAT, FORMAT)?;
-        transaction.open_table(SESSIONS)?;
-        transaction.open_table(DEADLINES)?;
-        transaction.open_table(USERS)?;
-    }
-    transaction.commit()?;
-    Ok(())
-}
-
-/// Brings a file of an older format to this one.
-pub(super) fn upgrade(database: &Database) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
-    {
-        transaction.open_table(META)?.insert(META_FORMAT, FORMAT)?;
-        transaction.open_table(USERS)?;
-    }
-    transaction.commit()?;
-    Ok(())
-}
-
-/// Makes sure that the file is one of sessions, in a format known here. Whether it is an older one.
-pub(super) fn check(path: &Path, read: &ReadTransaction) -> Result<bool, OpenError> {
-    let path = || path.to_owned();
-    let unreadable = |error: redb::Error| match error {
-        redb::Error::Io(source) => OpenError::Io {
-            path: path(),
-            source,
-        },
-        other => OpenError::Damaged {
-            path: path(),
-            source: other.into(),
-        },
-    };
-    let meta = match read.open_table(META) {
-        Ok(meta) => meta,
-        Err(TableError::TableDoesNotExist(_)) => {
-            return Err(OpenError::NotSessions { path: path() });
-        }
-        Err(error) => return Err(unreadable(error.into())),
-    };
-    let found = meta
-        .get(META_FORMAT)
-        .map_err(|error| unreadable(error.into()))?
-        .map(|found| found.value());
-    match found {
-        Some(FORMAT) => Ok(false),
-        Some(FORMAT_WITHOUT_USERS) => Ok(true),
-        Some(found) if found > FORMAT => Err(OpenError::Newer {
-            path: path(),
-            found,
-            known: FORMAT,
-        }),
-        Some(_) | None => Err(OpenError::Damaged {
-            path: path(),
-            source: "the number of the format is missing".into(),
-        }),
-    }
-}
 
 /// Why a call was not done.
 #[derive(Debug)]
@@ -121,82 +29,9 @@ pub(super) enum Fault {
     Full,
 }
 
-/// A user has as many sessions as they may.
-struct AtCap;
-
 impl From<StorageError> for Fault {
     fn from(error: StorageError) -> Self {
         Fault::Engine(error)
-    }
-}
-
-/// What a look without writing can tell.
-pub(super) enum Look<T> {
-    /// This is the answer.
-    Answer(T),
-    /// The answer changes something: a deadline is to be moved, or an end to be made final.
-    NeedsWrite,
-}
-
-/// [`Tables::load`], as far as that goes without writing.
-pub(super) fn look(
-    read: &ReadTransaction,
-    now: Tick,
-    key: &SessionKey,
-    slide: Slide,
-) -> Result<Look<Option<Entry>>, LookError> {
-    let sessions = read.open_table(SESSIONS)?;
-    let Some(row) = get(&sessions, key)? else {
-        return Ok(Look::Answer(None));
-    };
-    if row.slid(now, slide).is_some() || is_to_be_ended(&row, now) {
-        return Ok(Look::NeedsWrite);
-    }
-    Ok(Look::Answer(seen(&sessions, now, &row)?))
-}
-
-/// [`Tables::by_user`], as far as that goes without writing. A session that has ended and is still there is to be removed
-/// first: who is told of a list without it is told that it has ended.
-pub(super) fn look_at_list(
-    read: &ReadTransaction,
-    now: Tick,
-    user: &UserKey,
-) -> Result<Look<Vec<SessionKey>>, LookError> {
-    let (sessions, users) = (read.open_table(SESSIONS)?, read.open_table(USERS)?);
-    let mut live = Vec::new();
-    for (place, bytes) in listed(&users, user)? {
-        let key = SessionKey::from_bytes(&bytes).ok_or(Fault::Corrupt)?;
-        match get(&sessions, &key)? {
-            Some(row) if now < row.until && row.listed_for() == Some(*user) => {
-                live.push((place, key));
-            }
-            Some(_) | None => return Ok(Look::NeedsWrite),
-        }
-    }
-    Ok(Look::Answer(in_order(live)))
-}
-
-/// The oldest first.
-fn in_order(mut live: Vec<(Place, SessionKey)>) -> Vec<SessionKey> {
-    live.sort_unstable();
-    live.into_iter().map(|(_, key)| key).collect()
-}
-
-/// Why a look failed.
-pub(super) enum LookError {
-    Table(TableError),
-    Fault(Fault),
-}
-
-impl From<TableError> for LookError {
-    fn from(error: TableError) -> Self {
-        LookError::Table(error)
-    }
-}
-
-impl From<Fault> for LookError {
-    fn from(fault: Fault) -> Self {
-        LookError::Fault(fault)
     }
 }
 
@@ -204,7 +39,7 @@ impl From<Fault> for LookError {
 pub(super) struct Tables<'txn> {
     sessions: Table<'txn, KeyBytes, &'static [u8]>,
     deadlines: Table<'txn, (u64, KeyBytes), ()>,
-    users: Table<'txn, (UserBytes, KeyBytes), (u64, u64)>,
+    users: Table<'txn, (UserBytes, KeyBytes), Place>,
     limits: Limits,
     /// Whether anything was written.
     pub(super) changed: bool,
@@ -458,84 +293,6 @@ impl<'txn> Tables<'txn> {
         }
     }
 
-    /// A user's sessions that live, the oldest first. Those that have ended are removed.
-    pub(super) fn by_user(&mut self, now: Tick, user: &UserKey) -> Result<Vec<SessionKey>, Fault> {
-        let mut live = Vec::new();
-        for (place, bytes) in listed(&self.users, user)? {
-            let Some(key) = SessionKey::from_bytes(&bytes) else {
-                return Err(Fault::Corrupt);
-            };
-            match self.find(now, &key)? {
-                Some(row) if row.listed_for() == Some(*user) => live.push((place, key)),
-                Some(_) | None => {
-                    self.unlist(user, &key)?;
-                }
-            }
-        }
-        Ok(in_order(live))
-    }
-
-    /// Ends all sessions of a user but one.
-    pub(super) fn revoke_user(
-        &mut self,
-        now: Tick,
-        user: &UserKey,
-        except: Option<&SessionKey>,
-    ) -> Result<usize, Fault> {
-        let spared = match except {
-            Some(key) => self
-                .load(now, key, Slide::No)?
-                .map(|entry| entry.superseded_by.unwrap_or(*key)),
-            None => None,
-        };
-        let mut ended = 0;
-        for key in self.by_user(now, user)? {
-            if Some(key) != spared {
-                ended += usize::from(self.delete(now, &key)?);
-            }
-        }
-        Ok(ended)
-    }
-
-    /// Makes sure that an owner may have one more session, which was this user's before.
-    fn make_way(
-        &mut self,
-        now: Tick,
-        owner: Owner,
-        was: Option<UserKey>,
-    ) -> Result<Result<(), AtCap>, Fault> {
-        let (Owner::User { user, .. }, Some(cap)) = (owner, owner.cap_for(was)) else {
-            return Ok(Ok(()));
-        };
-        let Cap { when_full, .. } = cap;
-        let live = self.by_user(now, &user)?;
-        let over = (live.len() + 1).saturating_sub(cap.limit());
-        if over > 0 && when_full == WhenFull::Reject {
-            return Ok(Err(AtCap));
-        }
-        for key in &live[..over] {
-            self.delete(now, key)?;
-        }
-        Ok(Ok(()))
-    }
-
-    fn list(&mut self, user: &UserKey, key: &SessionKey, absolute: Tick) -> Result<(), Fault> {
-        self.changed = true;
-        // One more than the highest of the user's, so that sessions with the same deadline keep their order.
-        let places = listed(&self.users, user)?;
-        let number = places.iter().map(|((_, number), _)| *number).max();
-        let place = (absolute.as_nanos(), number.map_or(0, |number| number + 1));
-        self.users
-            .insert((user.as_bytes(), key.as_bytes()), place)?;
-        Ok(())
-    }
-
-    fn unlist(&mut self, user: &UserKey, key: &SessionKey) -> Result<Option<Place>, Fault> {
-        self.changed = true;
-        let place = self.users.remove((user.as_bytes(), key.as_bytes()))?;
-        Ok(place.map(|place| place.value()))
-    }
-
     /// Makes sure of room for one more row.
     fn make_room(&mut self, now: Tick) -> Result<(), Fault> {
         if self.sessions.len()? >= self.limits.max_entries {
@@ -598,23 +355,6 @@ impl<'txn> Tables<'txn> {
 /// How many rows are freed before a call is refused for want of room.
 const SWEPT_WHEN_FULL: usize = 256;
 
-/// Where a session stands among those of its user.
-type Place = (u64, u64);
-
-/// What is listed for a user, ended or not.
-fn listed(
-    users: &impl ReadableTable<(UserBytes, KeyBytes), (u64, u64)>,
-    user: &UserKey,
-) -> Result<Vec<(Place, [u8; SessionKey::LEN])>, Fault> {
-    let (first, last) = ([0; SessionKey::LEN], [u8::MAX; SessionKey::LEN]);
-    let mut found = Vec::new();
-    for entry in users.range((user.as_bytes(), &first)..=(user.as_bytes(), &last))? {
-        let (key, place) = entry?;
-        found.push((place.value(), *key.value().1));
-    }
-    Ok(found)
-}
-
 fn live(
     version: Version,
     record: &Record,
@@ -631,96 +371,4 @@ fn live(
         owner,
         payload: record.payload.clone(),
     }
-}
-
-/// Whether telling somebody of the row's state must be written first: that it is as good as absent, or that its grace
-/// is over.
-fn is_to_be_ended(row: &Row, now: Tick) -> bool {
-    let grace_is_over = match row.state {
-        State::Rotated { grace_until, .. } => grace_until <= now && grace_until > Tick::ZERO,
-        State::Live { .. } | State::Deleted => false,
-    };
-    now >= row.until || grace_is_over
-}
-
-type Readable<'a> = &'a dyn SessionRows;
-
-/// What the table is to a reader, in a transaction that writes and in one that does not.
-trait SessionRows {
-    fn row(&self, key: &SessionKey) -> Result<Option<Row>, Fault>;
-}
-
-impl<T: ReadableTable<KeyBytes, &'static [u8]>> SessionRows for T {
-    fn row(&self, key: &SessionKey) -> Result<Option<Row>, Fault> {
-        match self.get(key.as_bytes())? {
-            Some(bytes) => Row::decode(bytes.value()).map(Some).ok_or(Fault::Corrupt),
-            None => Ok(None),
-        }
-    }
-}
-
-fn get(sessions: Readable<'_>, key: &SessionKey) -> Result<Option<Row>, Fault> {
-    sessions.row(key)
-}
-
-/// What the bearer of a row's key sees.
-fn seen(sessions: Readable<'_>, now: Tick, row: &Row) -> Result<Option<Entry>, Fault> {
-    match row.state {
-        State::Live { .. } => Ok(row.live_entry(now)),
-        State::Rotated { by, .. } => {
-            let Some(entry) = row.past_entry(now) else {
-                return Ok(None);
-            };
-            let live = follow(sessions, now, by)?;
-            Ok(live.map(|live| entry.with_successor(live)))
-        }
-        State::Deleted => Ok(None),
-    }
-}
-
-/// The key under which a session lives that was last known to have moved to `key`, if it still lives.
-fn follow(
-    sessions: Readable<'_>,
-    now: Tick,
-    mut key: SessionKey,
-) -> Result<Option<SessionKey>, Fault> {
-    for _ in 0..MAX_HOPS {
-        match get(sessions, &key)?.filter(|row| now < row.until) {
-            Some(row) => match row.state {
-                State::Live { .. } => return Ok(Some(key)),
-                State::Rotated { by, .. } => key = by,
-                State::Deleted => return Ok(None),
-            },
-            None => return Ok(None),
-        }
-    }
-    Ok(None)
-}
-
-/// Turns an empty store into one of format 1, with a session that never ends.
-#[cfg(test)]
-pub(super) fn make_older(
-    database: &Database,
-    key: &SessionKey,
-    payload: &'static [u8],
-) -> Result<(), redb::Error> {
-    let mut row = vec![1];
-    for number in [1, u64::MAX, u64::MAX, u64::MAX] {
-        row.extend(u64::to_le_bytes(number));
-    }
-    row.extend(payload);
-    let transaction = database.begin_write()?;
-    {
-        let mut meta = transaction.open_table(META)?;
-        meta.insert(META_FORMAT, FORMAT_WITHOUT_USERS)?;
-        transaction
-            .open_table(SESSIONS)?
-            .insert(key.as_bytes(), &row[..])?;
-        transaction
-            .open_table(DEADLINES)?
-            .insert((u64::MAX, key.as_bytes()), ())?;
-    }
-    transaction.delete_table(USERS)?;
-    transaction.commit()?;
-    Ok(())
 }

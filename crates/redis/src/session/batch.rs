@@ -47,6 +47,8 @@ pub(super) struct Batches {
 struct Gathering {
     /// By their places. None for a call that was dropped.
     asks: Vec<Option<Ask>>,
+    /// How many of them are commits.
+    n_swaps: usize,
     message: Arc<Message>,
     /// Messages are not shared by runtimes, one of which may stop before the other.
     runtime: runtime::Id,
@@ -54,10 +56,13 @@ struct Gathering {
     has_sender: bool,
 }
 
-/// The most calls in one message. Eight share nearly all that can be shared; and where more are made at once there are
-/// several messages, so that the server is at work on one while this process is on another. With messages of 32 and 32 tasks
-/// each waited for the other, and commits were a third fewer.
-const MAX_CALLS: usize = 8;
+/// The most calls in one message. Nearly all that can be shared is shared by so many, and where more are made at once there
+/// are several messages.
+const MAX_CALLS: usize = 32;
+
+/// The most commits among them. Their rows are long and so is their script, so the server had better be at work on one
+/// message while this process is on another.
+const MAX_SWAPS: usize = 16;
 
 struct Message {
     bell: Arc<Bell>,
@@ -106,6 +111,10 @@ pub(super) struct Call<'a, C> {
     part: Part,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives in the caller's future, and a box would be an allocation for each call"
+)]
 enum Part {
     New(Ask),
     /// With a place in this message.
@@ -149,10 +158,15 @@ impl Gathering {
     fn new(runtime: runtime::Id) -> Self {
         Gathering {
             asks: Vec::new(),
+            n_swaps: 0,
             message: Arc::new(Message::new()),
             runtime,
             has_sender: false,
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.asks.len() >= MAX_CALLS || self.n_swaps >= MAX_SWAPS
     }
 }
 
@@ -170,8 +184,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Call<'_, C> {
             drop(gathering);
             return self.send_alone(ask, waker, here);
         }
-        let full = gathering.take_if(|open| open.asks.len() >= MAX_CALLS);
+        let full = gathering.take_if(|open| open.is_full());
         let open = gathering.get_or_insert_with(|| Gathering::new(here));
+        open.n_swaps += usize::from(matches!(ask, Ask::Swap(_)));
         let (message, place) = (Arc::clone(&open.message), open.asks.len());
         open.asks.push(Some(ask));
         let sends = !std::mem::replace(&mut open.has_sender, true);
@@ -228,7 +243,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Future for Call<'_, C> {
                 Poll::Pending
             }
             Part::In(message, place) => {
-                // Before it is looked at, so that what happens after the look is not missed.
+                // Nearly all are woken by this.
+                if let Some(answer) = message.answer(place) {
+                    return Poll::Ready(answer);
+                }
+                // Before it is looked at again, so that what happens after the look is not missed.
                 message.bell.wait(place, cx.waker());
                 this.send_ours(&message);
                 message.advance();

@@ -72,17 +72,15 @@ impl Load {
                     Part::Together
                 }
                 Some(Ask::Swap(swap)) => {
-                    add(swap.alone(swaps.scripts()));
+                    add(swaps.alone(&swap));
                     Part::Next(1)
                 }
             });
         }
         let together = (n_swaps > 1).then(|| {
-            let mut together = swaps.together(grouped);
-            std::mem::take(&mut together.sets)
-                .into_iter()
-                .for_each(&mut add);
-            add(together.script(swaps.scripts()));
+            let together = swaps.together(grouped);
+            swaps.sets(&together).for_each(&mut add);
+            add(swaps.script(&together));
             together
         });
         Load {
@@ -104,13 +102,13 @@ impl Load {
         if let Some(together) = &self.together {
             let mut outcome = answers.pop().unwrap_or(Value::Nil);
             if matches!(&outcome, Value::ServerError(error) if error.code() == "NOSCRIPT") {
-                let script = together.script_in_full();
+                let script = swaps.script_in_full(together);
                 outcome = connection.req_packed_command(&script).await?;
             }
             outcomes = swaps.outcomes(together.len(), &outcome);
             if matches!(outcome, Value::ServerError(_)) {
                 // Best effort: what stays ends when its session would have.
-                let withdrawal = together.withdrawal();
+                let withdrawal = swaps.withdrawal(together);
                 let withdrawal = connection.req_packed_commands(&withdrawal, 0, together.len());
                 let _ = withdrawal.await;
             }

@@ -197,8 +197,8 @@ impl Head {
         let state = if self.owner.is_some() { OWNED } else { LIVE };
         row.push(state + if self.late { LATE } else { 0 });
         row.extend_from_slice(&self.version.0.to_be_bytes());
-        row.extend_from_slice(digits(self.till).as_bytes());
-        row.extend_from_slice(digits(self.absolute).as_bytes());
+        row.extend_from_slice(&digits(self.till));
+        row.extend_from_slice(&digits(self.absolute));
         if let Some(owned) = self.owner {
             row.extend_from_slice(&owned.bytes());
         }
@@ -228,9 +228,15 @@ impl Head {
     }
 }
 
-/// A time as rows have it.
-pub(super) fn digits(time: u64) -> String {
-    format!("{time:013}")
+/// A time as rows have it. What is later than never is never.
+pub(super) fn digits(time: u64) -> [u8; 13] {
+    let mut digits = [b'0'; 13];
+    let mut rest = time.min(NEVER);
+    for digit in digits.iter_mut().rev() {
+        *digit += (rest % 10) as u8;
+        rest /= 10;
+    }
+    digits
 }
 
 /// The time of these digits.
@@ -268,14 +274,28 @@ mod tests {
     fn row(state: u8, till: u64, absolute: u64, rest: &[u8]) -> Vec<u8> {
         let mut row = vec![state];
         row.extend_from_slice(&7_u64.to_be_bytes());
-        row.extend_from_slice(digits(till).as_bytes());
-        row.extend_from_slice(digits(absolute).as_bytes());
+        row.extend_from_slice(&digits(till));
+        row.extend_from_slice(&digits(absolute));
         row.extend_from_slice(rest);
         row
     }
 
     fn read(row: Vec<u8>, now: Now, slide: Slide) -> Option<Entry> {
         super::read(Head::of(&row)?, row, now, slide)
+    }
+
+    #[test]
+    fn a_time_is_thirteen_digits_whatever_it_is() {
+        for (number, text) in [
+            (0, b"0000000000000"),
+            (1_234_567_890_123, b"1234567890123"),
+            (NEVER, b"9999999999999"),
+            (NEVER + 1, b"9999999999999"),
+            (u64::MAX, b"9999999999999"),
+        ] {
+            assert_eq!(&digits(number), text);
+            assert_eq!(time(&digits(number)), Some(number.min(NEVER)));
+        }
     }
 
     #[test]

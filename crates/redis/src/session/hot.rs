@@ -16,6 +16,7 @@ use super::failure::store_error;
 use super::glance::{self, Head, Now, digits};
 use super::scripts::{NEVER, Reply, decimal, millis};
 use super::swap::Swap;
+use super::words::Joined;
 
 /// What could be told without the script that can tell everything.
 pub(super) enum Glance {
@@ -49,7 +50,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
         slide: Slide,
         now: Now,
     ) -> Result<Glance, StoreError> {
-        let get = get(&self.name_of(key));
+        let get = get(&self.word_of(key));
         let (row, _) = self.ask(Ask::One(get)).await?;
         let Some(row) = row_of(row)? else {
             return Ok(Glance::Answer(None));
@@ -64,6 +65,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
             Some(entry) => Glance::Answer(Some(entry)),
             None => Glance::AskTheScript,
         })
+    }
+
+    /// A session's name in the server.
+    fn word_of<'a>(&'a self, key: &'a SessionKey) -> Joined<'a, 2> {
+        Joined([&self.settings().prefix, key.as_bytes()])
     }
 
     /// Whether a load that slides so is to move the key's end, and not what the row says of it.
@@ -86,7 +92,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
         idle: Duration,
         now: Now,
     ) -> Result<Glance, StoreError> {
-        let (name, end) = (self.name_of(key), now.deadline(idle));
+        let (name, end) = (self.word_of(key), now.deadline(idle));
         let both = Ask::Two(move_end(&name, end), get(&name));
         let (moved, row) = self.ask(both).await?;
         let moved = match checked(moved) {
@@ -136,19 +142,15 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
             return self.run_settled(&self.scripts().commit, key, &args).await;
         };
         let till = now.deadline(lifetime.idle);
-        let [till_digits, latest] = [till, now.at_most].map(digits);
-        if let Some(reply) = self
-            .swapped(key, expected, till, &record.payload, &latest)
-            .await?
-        {
+        if let Some(reply) = self.swapped(key, expected, till, now, record).await? {
             return Ok(reply);
         }
         let args = [
             &expected.0.to_be_bytes()[..],
             &expected.next().0.to_be_bytes(),
-            till_digits.as_bytes(),
+            &digits(till),
             &record.payload,
-            latest.as_bytes(),
+            &digits(now.at_most),
         ];
         let script = &self.scripts().commit_plain;
         let reply = self.run_settled(script, key, &args).await?;
@@ -165,8 +167,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
         key: &SessionKey,
         expected: Version,
         till: u64,
-        payload: &[u8],
-        latest: &str,
+        now: Now,
+        record: &Record,
     ) -> Result<Option<Reply>, StoreError> {
         let Some((batches, heads)) = self.batches().zip(self.heads()) else {
             return Ok(None);
@@ -180,13 +182,13 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
         if after.till == NEVER {
             return Ok(None);
         }
-        let swap = Swap::new(
-            self.name_of(key),
-            &before,
-            &after,
-            payload,
-            latest.to_owned(),
-        );
+        let swap = Swap {
+            key: *key,
+            before,
+            after,
+            payload: record.payload.clone(),
+            latest: now.at_most,
+        };
         let (answer, _) = self.ask(Ask::Swap(swap)).await?;
         let answer = match checked(answer) {
             Ok(answer) => answer,
@@ -291,14 +293,14 @@ fn is_no_script(error: &RedisError) -> bool {
 /// Room for the bytes of a call's words beside its arguments: the name of the command and a script's hash.
 pub(super) const WORDS: usize = 64;
 
-fn get(name: &[u8]) -> Cmd {
+fn get(name: &Joined<'_, 2>) -> Cmd {
     let mut get = Cmd::with_capacity(2, WORDS + name.len());
     get.arg("GET").arg(name);
     get
 }
 
 /// Moves a key's end out to a time, never in.
-fn move_end(name: &[u8], end: u64) -> Cmd {
+fn move_end(name: &Joined<'_, 2>, end: u64) -> Cmd {
     let mut command = Cmd::with_capacity(4, WORDS + name.len());
     command.arg("PEXPIREAT").arg(name).arg(end).arg("GT");
     command

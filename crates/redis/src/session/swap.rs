@@ -13,67 +13,35 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use purlin_session_store::SessionId;
+use bytes::Bytes;
+use purlin_session_store::{SessionId, SessionKey};
 use redis::{Cmd, Pipeline, Value};
 
 use super::glance::{Head, digits};
 use super::hot::{WORDS, evalsha};
 use super::scripts::{SWAP, Scripts};
+use super::words::Joined;
 
 /// One commit, by a head that is remembered.
 #[derive(Debug)]
 pub(super) struct Swap {
-    name: Vec<u8>,
+    pub(super) key: SessionKey,
     /// The head of the row that must be there.
-    head: Vec<u8>,
-    /// What is to be there.
-    row: Vec<u8>,
-    till: String,
+    pub(super) before: Head,
+    /// That of the one that is to be there, and what follows it.
+    pub(super) after: Head,
+    pub(super) payload: Bytes,
     /// The latest that the time can be.
-    latest: String,
-}
-
-impl Swap {
-    pub(super) fn new(
-        name: Vec<u8>,
-        before: &Head,
-        after: &Head,
-        payload: &[u8],
-        latest: String,
-    ) -> Self {
-        let mut row = Vec::with_capacity(Head::MOST + payload.len());
-        after.write(&mut row);
-        row.extend_from_slice(payload);
-        let mut head = Vec::with_capacity(Head::MOST);
-        before.write(&mut head);
-        Swap {
-            name,
-            head,
-            row,
-            till: digits(after.till),
-            latest,
-        }
-    }
-
-    /// By itself it is cheaper with its payload in the script's arguments than by a row of its own.
-    pub(super) fn alone(&self, scripts: &Scripts) -> Cmd {
-        let args = [
-            &self.head[1..9],
-            &self.row[1..9],
-            self.till.as_bytes(),
-            &self.row[self.head.len()..],
-            self.latest.as_bytes(),
-        ];
-        evalsha(&scripts.commit_plain, &self.name, &args)
-    }
+    pub(super) latest: u64,
 }
 
 /// What swaps of one store have in common.
 pub(super) struct Swaps {
     scripts: Arc<Scripts>,
+    prefix: Vec<u8>,
     /// What the names of rows that are to be begin with. None if there is no entropy, and thus no such names.
     names: Option<Vec<u8>>,
-    next_name: AtomicU64,
+    next_number: AtomicU64,
     is_refused: AtomicBool,
 }
 
@@ -86,8 +54,9 @@ impl Swaps {
         });
         Swaps {
             scripts,
+            prefix: prefix.to_vec(),
             names,
-            next_name: AtomicU64::new(0),
+            next_number: AtomicU64::new(0),
             is_refused: AtomicBool::new(false),
         }
     }
@@ -97,31 +66,82 @@ impl Swaps {
         self.names.is_some() && !self.is_refused.load(Ordering::Relaxed)
     }
 
-    pub(super) fn scripts(&self) -> &Scripts {
-        &self.scripts
+    /// A commit that nothing goes together with. It is cheaper with its payload in the script's arguments than by a row
+    /// of its own.
+    pub(super) fn alone(&self, swap: &Swap) -> Cmd {
+        let args = [
+            &swap.before.version.0.to_be_bytes()[..],
+            &swap.after.version.0.to_be_bytes(),
+            &digits(swap.after.till),
+            &swap.payload,
+            &digits(swap.latest),
+        ];
+        let name = [&self.prefix[..], swap.key.as_bytes()].concat();
+        evalsha(&self.scripts.commit_plain, &name, &args)
     }
 
-    fn new_name(&self) -> Vec<u8> {
-        let number = self.next_name.fetch_add(1, Ordering::Relaxed);
-        let names = self.names.as_deref().unwrap_or_default();
-        [names, &number.to_be_bytes()].concat()
-    }
-
-    /// All of a message: the commands, of which the script is the last.
+    /// Commits of one message, each with a number that no other has.
     pub(super) fn together(&self, swaps: Vec<Swap>) -> Together {
-        let mut together = Together {
-            sets: Vec::with_capacity(swaps.len()),
-            names: Vec::with_capacity(2 * swaps.len()),
-            heads: Vec::with_capacity(swaps.len()),
-        };
-        for swap in swaps {
-            let new = self.new_name();
-            together.sets.push(set(&new, &swap.row, &swap.till));
-            together.names.push(swap.name);
-            together.names.push(new);
-            together.heads.push(swap.head);
+        let first = self
+            .next_number
+            .fetch_add(swaps.len() as u64, Ordering::Relaxed);
+        Together { first, swaps }
+    }
+
+    /// What their rows are to be goes under names that nobody has, until the end of their sessions.
+    pub(super) fn sets(&self, together: &Together) -> impl Iterator<Item = Cmd> {
+        let mut head = Vec::with_capacity(Head::MOST);
+        together.numbered().map(move |(number, swap)| {
+            head.clear();
+            swap.after.write(&mut head);
+            let (name, row) = (self.new_name(&number), Joined([&head, &swap.payload]));
+            let mut set = Cmd::with_capacity(5, WORDS + name.len() + row.len());
+            set.arg("SET").arg(name).arg(row);
+            set.arg("PXAT").arg(&digits(swap.after.till)[..]);
+            set
+        })
+    }
+
+    /// The step in which they happen.
+    pub(super) fn script(&self, together: &Together) -> Cmd {
+        self.call("EVALSHA", self.scripts.swap.get_hash(), together)
+    }
+
+    /// The same for a server that has to be given the script, which it keeps.
+    pub(super) fn script_in_full(&self, together: &Together) -> Cmd {
+        self.call("EVAL", SWAP, together)
+    }
+
+    fn call(&self, command: &str, script: &str, together: &Together) -> Cmd {
+        let (n, prefix) = (together.len(), &self.prefix);
+        let names = 2 * prefix.len() + SessionKey::LEN + NEW_NAME;
+        let len = script.len() + n * (names + Head::MOST);
+        let mut call = Cmd::with_capacity(3 + 3 * n, WORDS + len);
+        call.arg(command).arg(script).arg(2 * n);
+        for (number, swap) in together.numbered() {
+            call.arg(Joined([prefix, swap.key.as_bytes()]));
+            call.arg(self.new_name(&number));
         }
-        together
+        let mut head = Vec::with_capacity(Head::MOST);
+        for swap in &together.swaps {
+            head.clear();
+            swap.before.write(&mut head);
+            call.arg(&head[..]);
+        }
+        call
+    }
+
+    /// Removes the new rows, where the script could not be run.
+    pub(super) fn withdrawal(&self, together: &Together) -> Pipeline {
+        let mut withdrawal = Pipeline::with_capacity(together.len());
+        for (number, _) in together.numbered() {
+            withdrawal.cmd("DEL").arg(self.new_name(&number));
+        }
+        withdrawal
+    }
+
+    fn new_name<'a>(&'a self, number: &'a Number) -> Joined<'a, 2> {
+        Joined([self.names.as_deref().unwrap_or_default(), number])
     }
 
     /// Of each commit, what the script's answer says of it: 1 if it is done, nil if it is not, or that nobody knows.
@@ -155,51 +175,41 @@ const ALL: i64 = FORBIDDEN - 1;
 
 /// The commits of one message.
 pub(super) struct Together {
-    pub(super) sets: Vec<Cmd>,
-    /// Of each commit, the session's and the new row's.
-    names: Vec<Vec<u8>>,
-    heads: Vec<Vec<u8>>,
+    first: u64,
+    swaps: Vec<Swap>,
 }
+
+/// By it one row on its way is told from all others of this store.
+type Number = [u8; 8];
+
+/// The most bytes of a new row's name, after the prefix.
+const NEW_NAME: usize = 24;
 
 impl Together {
     pub(super) fn len(&self) -> usize {
-        self.heads.len()
+        self.swaps.len()
     }
 
-    /// The step in which they happen.
-    pub(super) fn script(&self, scripts: &Scripts) -> Cmd {
-        self.call("EVALSHA", scripts.swap.get_hash())
-    }
-
-    /// The same for a server that has to be given the script, which it keeps.
-    pub(super) fn script_in_full(&self) -> Cmd {
-        self.call("EVAL", SWAP)
-    }
-
-    fn call(&self, command: &str, script: &str) -> Cmd {
-        let words = self.names.iter().chain(&self.heads);
-        let len = words.map(Vec::len).sum::<usize>() + script.len();
-        let mut call = Cmd::with_capacity(3 + 3 * self.heads.len(), WORDS + len);
-        call.arg(command).arg(script).arg(self.names.len());
-        call.arg(&self.names).arg(&self.heads);
-        call
-    }
-
-    /// Removes the new rows, where the script could not be run.
-    pub(super) fn withdrawal(&self) -> Pipeline {
-        let mut withdrawal = Pipeline::with_capacity(self.heads.len());
-        for new in self.names.iter().skip(1).step_by(2) {
-            withdrawal.cmd("DEL").arg(new);
-        }
-        withdrawal
+    fn numbered(&self) -> impl Iterator<Item = (Number, &Swap)> {
+        let numbers = (0..).map(|place| self.first.wrapping_add(place).to_be_bytes());
+        numbers.zip(&self.swaps)
     }
 }
 
-/// Puts a row under a name that nobody has, until the end of its session.
-fn set(name: &[u8], row: &[u8], till: &str) -> Cmd {
-    let mut set = Cmd::with_capacity(5, WORDS + name.len() + row.len());
-    set.arg("SET").arg(name).arg(row).arg("PXAT").arg(till);
-    set
+#[cfg(test)]
+impl Swap {
+    /// One of a session that there is not.
+    pub(super) fn sample(number: u8) -> Swap {
+        let row = [&[1][..], &[0; 7], &[number], &[b'7'; 26]].concat();
+        let before = Head::of(&row).expect("as rows begin");
+        Swap {
+            key: SessionId::from_secret_bytes([number; 32]).key(),
+            before,
+            after: before.committed(7_777_777_777_776),
+            payload: Bytes::from_static(b"cart"),
+            latest: 7,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -256,13 +266,56 @@ mod tests {
         );
     }
 
+    /// The words of a command that follow its first.
+    fn words(command: &Cmd) -> Vec<Vec<u8>> {
+        let word = |arg: redis::Arg<&[u8]>| match arg {
+            redis::Arg::Simple(word) => word.to_vec(),
+            _ => unreachable!("all are plain"),
+        };
+        command.args_iter().skip(1).map(word).collect()
+    }
+
+    #[test]
+    fn what_is_put_under_a_name_is_what_the_script_moves_from_there() {
+        let swaps = swaps();
+        let together = swaps.together(vec![Swap::sample(5), Swap::sample(9)]);
+        let sets: Vec<_> = swaps.sets(&together).map(|set| words(&set)).collect();
+        let call = words(&swaps.script(&together));
+        assert_eq!(call[1], b"4");
+        let withdrawn = swaps.withdrawal(&together);
+        let withdrawn: Vec<_> = withdrawn.cmd_iter().map(words).collect();
+        for (i, number) in [5, 9].into_iter().enumerate() {
+            let swap = Swap::sample(number);
+            assert_eq!(call[2 + 2 * i], [b"p:", &swap.key.as_bytes()[..]].concat());
+            let [new, row, pxat, till] = &sets[i][..] else {
+                panic!("{:?}", sets[i]);
+            };
+            assert_eq!(&call[3 + 2 * i], new);
+            assert_eq!(withdrawn[i], std::slice::from_ref(new));
+            let (mut before, mut after) = (Vec::new(), Vec::new());
+            swap.before.write(&mut before);
+            swap.after.write(&mut after);
+            assert_eq!(call[6 + i], before);
+            assert_eq!(row, &[&after[..], b"cart"].concat());
+            assert_eq!(
+                (&pxat[..], &till[..]),
+                (&b"PXAT"[..], &digits(swap.after.till)[..])
+            );
+        }
+    }
+
     #[test]
     fn no_name_is_used_twice_and_none_is_a_sessions() {
-        let names = [swaps(), swaps()].map(|swaps| [swaps.new_name(), swaps.new_name()]);
-        let names = names.concat();
+        let mut names = Vec::new();
+        for swaps in [swaps(), swaps()] {
+            for n in [2, 1] {
+                let together = swaps.together((0..n).map(Swap::sample).collect());
+                names.extend(swaps.sets(&together).map(|set| words(&set).swap_remove(0)));
+            }
+        }
         for (i, name) in names.iter().enumerate() {
             assert!(!names[..i].contains(name));
-            assert!(name.starts_with(b"p:new:") && name.len() == 26);
+            assert!(name.starts_with(b"p:new:") && name.len() == 2 + NEW_NAME);
         }
     }
 }

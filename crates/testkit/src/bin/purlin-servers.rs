@@ -23,6 +23,9 @@ fn main() {
 
 const USAGE: &str = "usage: purlin-servers [--redis] [--postgres] [--standbys N]";
 
+/// A primary streams to no more than twenty, of which a copy that is being made takes two.
+const MOST_STANDBYS: usize = 16;
+
 /// Which servers were asked for.
 #[derive(Debug, Default)]
 struct Wanted {
@@ -39,7 +42,11 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String> 
             "--postgres" => wanted.postgres = true,
             "--standbys" => {
                 let count = arguments.next().and_then(|count| count.parse().ok());
-                wanted.standbys = count.ok_or(format!("--standbys needs a number; {USAGE}"))?;
+                wanted.standbys = count
+                    .filter(|&count| count <= MOST_STANDBYS)
+                    .ok_or(format!(
+                        "--standbys must be from 0 to {MOST_STANDBYS}; {USAGE}"
+                    ))?;
                 wanted.postgres = true;
             }
             other => return Err(format!("{other:?} is not known; {USAGE}")),

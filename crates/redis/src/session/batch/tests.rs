@@ -115,6 +115,25 @@ async fn tasks_that_run_at_once_share_messages_of_a_bounded_size() {
     assert_eq!(echo.messages(), [MAX_CALLS, MAX_CALLS, 5]);
 }
 
+/// Their rows are long, and the script's answer has a bit for each.
+#[tokio::test]
+async fn commits_share_shorter_messages() {
+    let (batches, echo) = (Arc::new(batches()), Echo::new(usize::MAX >> 4));
+    let mut tasks = Vec::new();
+    for number in 0..2 * MAX_SWAPS as u8 + 2 {
+        let (batches, echo) = (Arc::clone(&batches), echo.clone());
+        tasks.push(tokio::spawn(async move {
+            let swap = Ask::Swap(Swap::sample(number));
+            batches.ask(&echo, LONG, swap).await
+        }));
+    }
+    for task in tasks {
+        // The script's number is not what is echoed.
+        assert_eq!(task.await.unwrap().unwrap().0, Value::Okay);
+    }
+    assert_eq!(echo.messages(), [MAX_SWAPS + 1, MAX_SWAPS + 1, 2 + 1]);
+}
+
 #[tokio::test]
 async fn a_call_that_is_dropped_before_it_was_sent_is_not_and_the_others_are() {
     let (batches, echo) = (batches(), Echo::new(2));
