@@ -22,7 +22,6 @@ mod breaks;
 mod contract;
 mod failures;
 mod round_trips;
-mod rows;
 mod spared;
 mod together;
 
