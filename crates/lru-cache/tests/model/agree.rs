@@ -89,6 +89,9 @@ pub(crate) fn agree(
             }
             Op::Load(key, weight, load, way) => {
                 let value = value(id, weight);
+                if subject.tells_time_by_loads() {
+                    naive.observe_to_load(&[key], clock.nanos());
+                }
                 let expected = naive.load(key, value, load, clock.nanos());
                 assert_eq!(subject.load(key, value, load, way), expected, "{op:?}");
             }
@@ -98,6 +101,9 @@ pub(crate) fn agree(
             }
             Op::LoadMany(keys, left_out, weight, way) => {
                 let value = value(id, weight);
+                if subject.tells_time_by_loads() {
+                    naive.observe_to_load(&keys, clock.nanos());
+                }
                 let expected = naive.load_many(keys, left_out, value);
                 let answers = subject.load_many(keys, left_out, value, way);
                 assert_eq!(answers, expected, "{op:?}");

@@ -10,6 +10,8 @@ pub(crate) trait Apart {
     /// The answer, where there is such a call.
     fn pop_oldest(&mut self) -> Option<Option<(u8, u32)>>;
     fn remove_if(&mut self, key: u8, goes: bool) -> Option<u32>;
+    /// Whether a load that begins has the cache see what time it is, even where nothing has a deadline.
+    fn tells_time_by_loads(&self) -> bool;
     /// What the caller gets; nothing from a load that fails.
     fn load(&mut self, key: u8, value: Value, load: Load, way: Way) -> Option<u32>;
     fn get_many(&mut self, keys: [u8; 3]) -> Vec<Option<u32>>;
@@ -35,6 +37,10 @@ impl Apart for unsync::Cache<u8, Value, Hasher, HandClock> {
     fn remove_if(&mut self, key: u8, goes: bool) -> Option<u32> {
         let removed = goes.then(|| self.remove(&key))?;
         removed.map(|value| id_of(&value))
+    }
+
+    fn tells_time_by_loads(&self) -> bool {
+        false
     }
 
     fn load(&mut self, key: u8, value: Value, load: Load, _: Way) -> Option<u32> {
@@ -98,6 +104,10 @@ mod shared {
 
         fn remove_if(&mut self, key: u8, goes: bool) -> Option<u32> {
             Self::remove_if(self, &key, |_| goes).map(|value| id_of(&value))
+        }
+
+        fn tells_time_by_loads(&self) -> bool {
+            true
         }
 
         fn load(&mut self, key: u8, value: Value, load: Load, way: Way) -> Option<u32> {

@@ -23,7 +23,7 @@ pub(crate) struct Naive {
     pub(crate) settings: Settings,
     /// Newest first.
     pub(crate) entries: VecDeque<Entry>,
-    /// The latest time seen.
+    /// The latest time seen. A clock that is behind it stands still.
     now: u64,
     /// Whether time matters yet: it is not looked at before anything can have a deadline.
     timed: bool,
@@ -87,6 +87,13 @@ impl Naive {
         let now = self.now;
         let is_over = |entry: &Entry| entry.dies_at.min(entry.idle_at) <= now;
         self.counts.expirations += self.expel(Cause::Expired, |entry| !is_over(entry));
+    }
+
+    /// Takes note of the time, if any of these is to be loaded.
+    pub(crate) fn observe_to_load(&mut self, keys: &[u8], now: u64) {
+        if keys.iter().any(|&key| self.peek(key).is_none()) {
+            self.now = self.now.max(now);
+        }
     }
 
     pub(crate) fn weight(&self) -> usize {

@@ -138,6 +138,9 @@ pub(crate) fn never_lie(
                     // It was not there.
                     unbounded.take(key);
                 }
+                if subject.tells_time_by_loads() {
+                    unbounded.observe_to_load(&[key], clock.nanos());
+                }
                 let truth = unbounded.load(key, value(weight), load, clock.nanos());
                 assert_eq!(answer, truth, "{op:?}");
                 settle(&mut unbounded, &subject, &[key]);
@@ -155,6 +158,9 @@ pub(crate) fn never_lie(
                     if answer != unbounded.peek(key) {
                         unbounded.take(key);
                     }
+                }
+                if subject.tells_time_by_loads() {
+                    unbounded.observe_to_load(&keys, clock.nanos());
                 }
                 let truth = unbounded.load_many(keys, left_out, value(weight));
                 assert_eq!(answers, truth, "{op:?}");
