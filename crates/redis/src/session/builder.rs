@@ -43,7 +43,7 @@ impl RedisSessionStoreBuilder {
     }
 
     /// How long a round trip may take, waiting for a connection included: one second unless told otherwise. After that
-    /// the call is answered with [`ErrorKind::Interrupted`].
+    /// the call is answered with [`ErrorKind::Interrupted`](purlin_session_store::ErrorKind::Interrupted).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
