@@ -172,8 +172,7 @@ mod crossing {
             "S3-FIFO strict",
             "S3-FIFO 2 %",
             "S3-FIFO 20 %",
-            "TinyLFU 2 %",
-            "TinyLFU 20 %",
+            "TinyLFU",
             "LIRS",
         ];
         assert_eq!(names.len(), Tuning::ARMS);
@@ -190,7 +189,8 @@ mod crossing {
             (4, 115, "S3-FIFO 45 % for 20 %"),
             (3, 13, "S3-FIFO 5 % for 2 %"),
             (1, 38, "S3-FIFO 15 % for 10 %"),
-            (6, 102, "TinyLFU 40 % for 20 %"),
+            (5, 102, "TinyLFU 40 % for 20 %"),
+            (5, 5, "TinyLFU 2 % for 20 %"),
         ] {
             grid.push((name.to_owned(), base.window(idx, window)));
         }

@@ -27,11 +27,15 @@ pub(crate) mod open;
 pub(crate) mod open;
 
 mod block;
+#[cfg(all(feature = "std", not(purlin_safe)))]
+mod identity;
 pub(crate) mod lanes;
 #[cfg(feature = "std")]
 mod lock;
 #[cfg(not(purlin_safe))]
 mod packed;
+#[cfg(not(purlin_safe))]
+mod prefetch;
 #[cfg(purlin_safe)]
 mod safe;
 #[cfg(not(any(
@@ -46,6 +50,10 @@ mod seq;
 pub(crate) use block::{Block, Slots};
 #[cfg(feature = "std")]
 pub(crate) use lock::{Lock, LockGuard, lock};
+#[cfg(all(feature = "std", not(purlin_safe)))]
+pub(crate) use prefetch::prefetch_owned;
+#[cfg(all(feature = "std", purlin_safe))]
+pub(crate) use safe::prefetch_owned;
 
 /// What a set sees of a key's hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,10 +79,12 @@ pub(crate) struct Columns<'a> {
     pub(crate) tally: &'a mut Tally,
     /// Those of the first slots, and of the others.
     pub(crate) tags: (&'a [u8], &'a [u8]),
-    pub(crate) marks: &'a [u16],
+    pub(crate) marks: &'a mut [u16],
     pub(crate) notes: &'a mut [u8],
     /// A bit each for the first 64 slots, which the policy sets by [`Slots::set_hot`].
     pub(crate) hot: &'a mut u64,
+    /// A slot up to 255 that will likely have another entry next, or any.
+    pub(crate) leaves: &'a mut u8,
     pub(crate) orders: &'a mut [u16],
     pub(crate) past: &'a mut [u16],
 }
@@ -213,6 +223,14 @@ mod tests {
                     naive.push((slot(step), make(step)));
                     hot.push(false);
                 }
+                4 if step % 2 == 0 && !naive.is_empty() => {
+                    let (new, columns) = (slot(step), block.columns());
+                    (columns.notes[at], columns.orders[at]) = (new.note, new.order);
+                    columns.marks[at] = new.print.mark;
+                    assert_eq!(block.renew(at, new.print.tag, make(step)), naive[at].1);
+                    naive[at] = (new, make(step));
+                    hot[at] = false;
+                }
                 4 if !naive.is_empty() => {
                     assert_eq!(block.replace(at, slot(step), make(step)), naive[at].1);
                     naive[at] = (slot(step), make(step));
@@ -254,8 +272,15 @@ mod tests {
                     other.print.tag == slot.print.tag && its == entry && (is_marked || !by_mark)
                 });
                 assert_eq!(found, first);
+                #[cfg(feature = "std")]
+                assert_eq!(
+                    block.find_to_change(slot.print, |other| other == entry),
+                    first
+                );
             }
             assert_eq!(block.find(slot(!step).print, |_| false), None);
+            #[cfg(feature = "std")]
+            assert_eq!(block.find_to_change(slot(!step).print, |_| false), None);
             let columns = block.columns();
             let (near, far) = columns.tags;
             assert_eq!(

@@ -1,5 +1,6 @@
 mod at_once;
 mod batch;
+mod builder;
 pub(crate) mod failure;
 mod flight;
 mod glance;
@@ -7,6 +8,7 @@ mod heads;
 mod hot;
 mod owned;
 mod rotation;
+mod rows;
 mod scripts;
 mod swap;
 mod users;
@@ -18,27 +20,28 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use purlin_core::Retry;
 use purlin_session_store::{
     CommitOutcome, CreateOutcome, Entry, ErrorKind, Record, RotateOutcome, SessionKey,
     SessionStore, Slide, StoreError, UserKey, Version,
 };
-use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::aio::{ConnectionLike, ConnectionManager};
 use redis::{RedisError, Script};
 
 use self::at_once::at_once;
 use self::batch::Batches;
+pub use self::builder::{ConnectError, RedisSessionStoreBuilder};
 use self::failure::{TimedOut, store_error};
 use self::glance::ServerTime;
 use self::heads::Heads;
 use self::hot::Glance;
+use self::rows::Rows;
 use self::scripts::{Reply, Scripts, decimal, millis};
 use self::swap::Swaps;
 
 /// Sessions on a Redis or Valkey server, shared by any number of processes.
 ///
 /// A call on a session that is nobody's is one round trip, but for a [`rotate`](SessionStore::rotate), which is four, and
-/// a [`commit`](SessionStore::commit) that somebody was faster than, which may be two; the first call after one that was
+/// a [`commit`](SessionStore::commit) that somebody was faster than and a [`load`](SessionStore::load) of what is not there, which may be two; the first call after one that was
 /// interrupted is three. A call under a key that was rotated away takes one more for each
 /// rotation since. One that makes a session somebody's, moves or ends it takes one more for their list, and so does the
 /// load that writes the idle deadline of such a session; at a cap it takes two more and one for each that gives way.
@@ -77,126 +80,33 @@ struct Shared {
     /// For commits of such a message.
     heads: Option<Heads>,
     scripts: Arc<Scripts>,
+    rows: Arc<Rows>,
     server_time: ServerTime,
     /// Whether it was found to be one from before Redis 7.
     is_old_server: AtomicBool,
     settings: RedisSessionStoreBuilder,
 }
 
-/// Sets a [`RedisSessionStore`] up.
-#[derive(Clone, Debug)]
-#[must_use = "a builder does nothing until `connect` or `build`"]
-pub struct RedisSessionStoreBuilder {
-    prefix: Vec<u8>,
-    retention: Duration,
-    timeout: Duration,
-    max_payload: usize,
-}
-
-impl RedisSessionStoreBuilder {
-    fn new() -> Self {
-        RedisSessionStoreBuilder {
-            prefix: b"purlin:session:".to_vec(),
-            retention: Duration::from_secs(5 * 60),
-            timeout: Duration::from_secs(1),
-            max_payload: 16 << 10,
-        }
-    }
-
-    /// What the names of all keys begin with: `purlin:session:` unless told otherwise. Stores with different prefixes
-    /// share nothing.
-    pub fn prefix(mut self, prefix: impl Into<Vec<u8>>) -> Self {
-        self.prefix = prefix.into();
-        self
-    }
-
-    /// How long a key is remembered after its session was deleted or rotated away, and thus the longest grace of a
-    /// rotation. The default is 5 minutes, the least a minute: it must outlast every call that is under way.
-    pub fn retention(mut self, retention: Duration) -> Self {
-        self.retention = retention.max(Duration::from_secs(60));
-        self
-    }
-
-    /// How long a round trip may take, waiting for a connection included: one second unless told otherwise. After that
-    /// the call is answered with [`ErrorKind::Interrupted`].
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// The largest payload of one session, in bytes. The default is 16 KiB. How many sessions there are is bounded by
-    /// the server's `maxmemory`.
-    pub fn max_payload(mut self, max_payload: usize) -> Self {
-        self.max_payload = max_payload;
-        self
-    }
-
-    /// The store on a server, as in `redis://127.0.0.1/`. It does not wait: the connection is made by the first call,
-    /// and made again whenever it breaks.
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectError`] if the address makes no sense. A server that is not there is an error of the calls.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime.
-    pub fn connect(self, url: &str) -> Result<RedisSessionStore, ConnectError> {
-        let client = redis::Client::open(url).map_err(ConnectError)?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            // The store's own limit holds for each round trip; a second timer would only cost.
-            .set_response_timeout(None)
-            // A call does not wait out a row of attempts: it fails, and the next one finds a new attempt.
-            .set_number_of_retries(0);
-        let connection =
-            ConnectionManager::new_lazy_with_config(client, config).map_err(ConnectError)?;
-        // One server, so its keys are in one place.
-        Ok(self.over(connection, true))
-    }
-
-    #[cfg(feature = "near")]
-    pub(crate) fn key_prefix(&self) -> &[u8] {
-        &self.prefix
-    }
-
-    #[cfg(feature = "near")]
-    pub(crate) fn time_limit(&self) -> Duration {
-        self.timeout
-    }
-
-    /// The store over a connection of one's own: a `MultiplexedConnection`, or that of a cluster. Clones of it are made
-    /// for each call.
-    pub fn build<C>(self, connection: C) -> RedisSessionStore<C> {
-        self.over(connection, false)
-    }
-
-    fn over<C>(self, connection: C, shares_messages: bool) -> RedisSessionStore<C> {
+impl<C> RedisSessionStore<C> {
+    fn new(connection: C, settings: RedisSessionStoreBuilder, shares_messages: bool) -> Self {
         let scripts = Arc::new(Scripts::new());
-        let swaps = || Swaps::new(Arc::clone(&scripts), &self.prefix);
+        let rows = Arc::new(Rows::new(&settings.prefix));
+        let batches = || {
+            let swaps = Swaps::new(Arc::clone(&scripts), &settings.prefix);
+            Batches::new(Arc::clone(&rows), swaps)
+        };
         RedisSessionStore {
             connection,
             shared: Arc::new(Shared {
-                batches: shares_messages.then(|| Batches::new(swaps())),
+                batches: shares_messages.then(batches),
                 heads: shares_messages.then(Heads::new),
                 scripts,
+                rows,
                 server_time: ServerTime::new(),
                 is_old_server: AtomicBool::new(false),
-                settings: self,
+                settings,
             }),
         }
-    }
-}
-
-/// The address of a server makes no sense.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot set up a connection to the server")]
-pub struct ConnectError(#[source] RedisError);
-
-impl ConnectError {
-    /// Never: the same address fails in the same way.
-    pub const fn retry(&self) -> Retry {
-        Retry::NEVER
     }
 }
 
@@ -214,6 +124,10 @@ const MAX_HOPS: usize = 16;
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
     fn scripts(&self) -> &Scripts {
         &self.shared.scripts
+    }
+
+    fn rows(&self) -> &Rows {
+        &self.shared.rows
     }
 
     fn server_time(&self) -> &ServerTime {

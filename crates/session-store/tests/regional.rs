@@ -17,9 +17,9 @@ use purlin_session_store::regions::{
     ExchangeError, Exchanged, ReceiveError, Received, RegionId, RegionLink, Regional,
 };
 use purlin_session_store::{
-    Cap, CommitOutcome, CreateOutcome, Entry, ErrorKind, MemoryStore, Owner, PayloadError, Policy,
-    Record, RotateOutcome, Session, SessionKey, SessionStore, Sessions, Slide, StoreError, UserKey,
-    Version,
+    Cap, CommitOutcome, CreateOutcome, Entry, ErrorKind, Lifetime, MemoryStore, Owner,
+    PayloadError, Policy, Record, RotateOutcome, Session, SessionKey, SessionStore, Sessions,
+    Slide, StoreError, UserKey, Version,
 };
 use static_assertions::assert_impl_all;
 
@@ -564,5 +564,77 @@ async fn a_logout_that_breaks_off_anywhere_ends_the_session_or_leaves_it() {
         let _ = east.delete(&one).await.unwrap();
         two.tell().await;
         assert!(!lives(east, &one).await && !lives(west, &one).await);
+    }
+}
+
+/// The other region's message breaks off at each of the store's calls, while it is told of the revocation. Then it ends the session, and
+/// has nothing to tell of it any more.
+#[tokio::test]
+async fn a_session_that_was_revoked_here_does_not_come_back_from_a_message_that_breaks_off() {
+    for calls in 0..16 {
+        let two = Two::new();
+        let (east, west) = (&two.east.store, &two.west.store);
+        let one = created(west, "x", of("alice")).await;
+        assert_eq!(
+            east.revoke_user(&UserKey::of("alice"), None).await.unwrap(),
+            0
+        );
+        two.pass(11 * SECOND);
+        let crossing = Crossing { two: &two, calls };
+        let _ = east.exchange(WEST, crossing).await.unwrap();
+        assert!(!lives(west, &one).await);
+        two.tell().await;
+        assert!(!lives(east, &one).await, "broken off after {calls} calls");
+    }
+}
+
+/// The line to the west, on which a message to the east comes first and breaks off.
+struct Crossing<'a> {
+    two: &'a Two,
+    calls: u64,
+}
+
+impl RegionLink for Crossing<'_> {
+    type Error = ReceiveError;
+
+    async fn deliver(&self, message: Bytes) -> Result<(), ReceiveError> {
+        let (east, west) = (&self.two.east.store, &self.two.west.store);
+        let outage = Faults::always(Fault::Before(ErrorKind::Unavailable)).after(self.calls);
+        east.store().inject(outage);
+        let _ = west.exchange(EAST, east).await;
+        east.store().heal();
+        west.receive(message).await.map(drop)
+    }
+}
+
+/// It is asked for once without an answer, and again. Meanwhile the session is moved elsewhere, and then it is over here.
+#[tokio::test]
+async fn a_deadline_that_is_moved_in_twice_holds_in_every_region() {
+    for calls in 0..12 {
+        let two = Two::new();
+        let (east, west) = (&two.east.store, &two.west.store);
+        let one = created(east, "x", Owner::Nobody).await;
+        two.tell().await;
+        let moved = Record::new("y", Lifetime::new(HOUR * 4, Duration::MAX));
+        let here = loaded(west, &one).await.unwrap();
+        let new = key();
+        let rotated = west.rotate(&one, &new, here.version, moved, SECOND).await;
+        assert!(matches!(rotated.unwrap(), RotateOutcome::Rotated(_)));
+
+        let outage = Faults::always(Fault::Before(ErrorKind::Unavailable)).after(calls);
+        east.store().inject(outage);
+        let sooner = || Record::new("x", Lifetime::new(HOUR, HOUR * 6));
+        let _ = east.commit(&one, Version::FIRST, sooner()).await;
+        east.store().heal();
+        let present = loaded(east, &one).await.unwrap().version;
+        let again = east.commit(&one, present, sooner()).await.unwrap();
+        assert!(matches!(again, CommitOutcome::Committed(_)));
+        two.pass(HOUR * 2);
+        assert!(!lives(east, &one).await, "it was not used");
+        two.tell().await;
+        for region in [east, west] {
+            let left = loaded(region, &new).await.unwrap().remaining.absolute;
+            assert!(left <= HOUR * 4, "{left:?}, broken off after {calls} calls");
+        }
     }
 }

@@ -71,7 +71,7 @@ impl Arm {
     /// others are far behind: recency, frequency, loops longer than the cache, and mixes of them. The windows of S3-FIFO
     /// are a fiftieth, a tenth and a fifth of a set: the less of what comes is asked for again, the less of it should be
     /// let in.
-    pub(crate) const CHOICES: [Arm; 8] = [
+    pub(crate) const CHOICES: [Arm; 7] = [
         Arm::LRU,
         Arm::S3,
         Arm {
@@ -86,7 +86,6 @@ impl Arm {
             window: 51,
             ..Arm::S3
         },
-        Arm::TINY_LFU,
         Arm {
             window: 51,
             ..Arm::TINY_LFU

@@ -32,13 +32,15 @@ pub(super) enum Segment {
 /// The window's part of so many slots.
 #[inline]
 fn window_share(rules: &Rules, slots: usize, dither: u8) -> usize {
+    debug_assert!(rules.arm.window <= 256);
+    // No more than the slots, whatever is added.
     let share = (slots * usize::from(rules.arm.window) + usize::from(dither)) / 256;
-    share.clamp(1, slots.max(1))
+    share.max(1)
 }
 
 /// The oldest of the window. Who comes takes the slot of who leaves, so those who came one after another often stand one after
 /// another, and then it is found by one look.
-#[inline]
+#[inline(always)]
 fn oldest_of_window(tally: &Tally, notes: &[u8], orders: &[u16]) -> Option<usize> {
     let next = usize::from(tally.next);
     let next = if next < notes.len() { next } else { 0 };
@@ -46,7 +48,12 @@ fn oldest_of_window(tally: &Tally, notes: &[u8], orders: &[u16]) -> Option<usize
     if notes[next] & MAIN == 0 && orders[next] == tally.floor + 1 {
         return Some(next);
     }
-    lanes::oldest(notes, orders, MAIN, 0, tally.in_window.into())
+    oldest_by_search(notes, orders, tally.in_window.into())
+}
+
+#[inline(never)]
+fn oldest_by_search(notes: &[u8], orders: &[u16], most: usize) -> Option<usize> {
+    lanes::oldest(notes, orders, MAIN, 0, most)
 }
 
 /// Who stands where, who goes up, and who has to leave.
@@ -125,7 +132,8 @@ impl Columns<'_> {
     }
 
     /// Puts who comes in the place of a newcomer that fails its probation, and remembers that one. So it goes most often, and it takes one
-    /// look at each column. Otherwise nothing has changed but that who comes was [expected](Self::expect), in this segment.
+    /// look at each column. Returns the place, where the tag and the entry are left to be written. Otherwise nothing has changed but that
+    /// who comes was [expected](Self::expect), in this segment.
     ///
     /// The set must remember ghosts, by rules that try newcomers.
     // Called, it would have the columns in memory.
@@ -134,17 +142,16 @@ impl Columns<'_> {
         &mut self,
         print: Print,
         rules: &Rules,
-    ) -> Result<(usize, Slot), Segment> {
+    ) -> Result<usize, Segment> {
         let len = self.len();
-        let (marks, orders) = (&self.marks[..len], &mut self.orders[..len]);
-        let was_here = lanes::find_word(self.past, ghost(print));
-        let segment = match was_here {
-            Some(at) => {
+        let (marks, orders) = (&mut self.marks[..len], &mut self.orders[..len]);
+        let mut segment = Segment::Window;
+        if lanes::has_word(self.past, ghost(print)) {
+            if let Some(at) = lanes::find_word(self.past, ghost(print)) {
                 self.past[at] = NOBODY;
-                Segment::Main
+                segment = Segment::Main;
             }
-            None => Segment::Window,
-        };
+        }
         let tally = &mut *self.tally;
         let comes = u16::from(segment == Segment::Window);
         let share = window_share(rules, len, tally.dither);
@@ -162,7 +169,7 @@ impl Columns<'_> {
             Some(tag) => *tag,
             None => far[oldest - near.len()],
         };
-        let mark = marks[oldest];
+        let mark = core::mem::replace(&mut marks[oldest], print.mark);
         let cursor = usize::from(tally.cursor);
         self.past[cursor] = ghost(Print { tag, mark });
         let next = cursor + 1;
@@ -172,12 +179,14 @@ impl Columns<'_> {
             0
         };
         tally.floor = orders[oldest];
-        tally.next = oldest as u16 + 1;
+        let next = if oldest + 1 < len { oldest + 1 } else { 0 };
+        tally.next = next as u16;
+        *self.leaves = next as u8;
         tally.in_window -= 1 - comes;
         tally.now += 1;
-        let note = if segment == Segment::Main { MAIN } else { 0 };
-        let order = tally.now;
-        Ok((oldest, Slot { print, note, order }))
+        orders[oldest] = tally.now;
+        self.notes[oldest] = if segment == Segment::Main { MAIN } else { 0 };
+        Ok(oldest)
     }
 
     /// Whether the window has more than its share, with who comes.
@@ -439,7 +448,7 @@ impl Columns<'_> {
 
     /// Gives all orders anew, from 1, as they stand.
     #[cold]
-    fn renumber(&mut self) {
+    pub(super) fn renumber(&mut self) {
         let mut orders: Vec<u16> = self.ghost_orders().map(|order| *order).collect();
         orders.extend_from_slice(self.orders);
         orders.sort_unstable();

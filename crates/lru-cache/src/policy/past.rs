@@ -133,6 +133,7 @@ mod tests {
         tally: Tally,
         past: Vec<u16>,
         hot: u64,
+        leaves: u8,
     }
 
     impl Memory {
@@ -144,6 +145,7 @@ mod tests {
                 },
                 past: alloc::vec![0; past.words(ways)],
                 hot: 0,
+                leaves: 0,
             }
         }
 
@@ -151,9 +153,10 @@ mod tests {
             Columns {
                 tally: &mut self.tally,
                 tags: (&[], &[]),
-                marks: &[],
+                marks: &mut [],
                 notes: &mut [],
                 hot: &mut self.hot,
+                leaves: &mut self.leaves,
                 orders: &mut [],
                 past: &mut self.past,
             }

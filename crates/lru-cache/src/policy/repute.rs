@@ -118,9 +118,9 @@ impl Arm {
         (2, Arm::CHOICES[2]),
         (3, Arm::CHOICES[3]),
         (4, Arm::CHOICES[4]),
-        (5, Arm::CHOICES[5]),
-        (6, Arm::CHOICES[6]),
-        (7, Arm::CHOICES[7]),
+        (5, Arm::TINY_LFU),
+        (6, Arm::CHOICES[5]),
+        (7, Arm::CHOICES[6]),
         (8, Arm::FIFO),
     ];
 

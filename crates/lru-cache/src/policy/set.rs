@@ -117,6 +117,17 @@ impl<E, S, B: Slots<E, S>> Set<E, S, B> {
         self.block.find(print, is_it)
     }
 
+    /// The same for who will change the set.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn find_to_change(
+        &self,
+        print: Print,
+        is_it: impl FnMut(&E) -> bool,
+    ) -> Option<usize> {
+        self.block.find_to_change(print, is_it)
+    }
+
     /// Tells the processor that the set will be changed.
     #[inline]
     pub(crate) fn prefetch(&self) {
@@ -219,7 +230,8 @@ impl<E, S, B: Slots<E, S>> Set<E, S, B> {
 
     /// Puts an entry that is not there, as the newest, in the place of the one that is worth least, and remembers that
     /// as one who left. There must be one.
-    #[inline]
+    // Within an insertion it would have its columns in memory.
+    #[inline(never)]
     pub(crate) fn exchange(
         &mut self,
         print: Print,
@@ -233,7 +245,7 @@ impl<E, S, B: Slots<E, S>> Set<E, S, B> {
         }
         self.remember(Past::Ghosts, rules);
         match self.block.columns().replace_newcomer(print, rules) {
-            Ok((at, slot)) => (at, self.block.replace(at, slot, entry)),
+            Ok(at) => (at, self.block.renew(at, print.tag, entry)),
             Err(segment) => self.exchange_by_all_rules(print, entry, Some(segment), rules, rng),
         }
     }
@@ -304,6 +316,29 @@ impl<E, S, B: Slots<E, S>> Set<E, S, B> {
         }
         // The past stays behind: a cache that still grows has not missed what it threw out.
         (other, gone)
+    }
+
+    /// Has the slots stand in their order of use, so that the one that leaves next is most often the next slot.
+    pub(crate) fn tidy(&mut self) {
+        if self.len() == 0 || !self.block.can_be_tidied() {
+            return;
+        }
+        let mut slots = Vec::with_capacity(self.len());
+        while let Some(at) = self.len().checked_sub(1) {
+            let (slot, is_hot) = (self.block.slot(at), self.block.is_hot(at));
+            slots.push((slot, is_hot, self.block.swap_remove(at)));
+        }
+        slots.sort_unstable_by_key(|(slot, ..)| slot.order);
+        for (at, (slot, is_hot, entry)) in slots.into_iter().enumerate() {
+            self.block.push(slot, entry);
+            if is_hot {
+                self.block.set_hot(at);
+            }
+        }
+        let mut columns = self.block.columns();
+        columns.renumber();
+        columns.tally.next = 0;
+        *columns.leaves = 0;
     }
 
     /// Takes in all entries of another set, from its last to its first, each as far up in the order as it was there. What
@@ -550,6 +585,26 @@ mod tests {
         }
     }
 
+    /// Otherwise nothing is wrong, but who leaves is searched for and waited for.
+    #[cfg(feature = "std")]
+    #[test]
+    fn who_leaves_next_is_known_while_nobody_is_asked_for_again() {
+        let mut rng = Rng::from_seed(3);
+        let rules = rules(Arm::S3);
+        let mut set: Set<u32> = Set::new();
+        for hash in 1..=80 {
+            set.add(print(hash), hash, &rules);
+        }
+        set.split(|print| print.tag % 3 == 1);
+        set.split(|print| print.tag % 5 == 1);
+        set.tidy();
+        for hash in 100..400 {
+            let foreseen = set.block.leaving().copied();
+            let (_, left) = set.exchange(print(hash), hash, &rules, &mut rng);
+            assert_eq!(foreseen, Some(left));
+        }
+    }
+
     #[test]
     fn a_split_set_keeps_every_slot_and_its_order() {
         let mut set = Set::new();
@@ -561,6 +616,24 @@ mod tests {
         assert!(gone.windows(2).all(|pair| pair[0] > pair[1]));
         set.check();
         other.check();
+        for set in [&mut set, &mut other] {
+            set.hit(5, &rules(Arm::S3));
+            set.hit(5, &rules(Arm::S3));
+            set.hit(5, &rules(Arm::S3));
+            let at = |set: &mut Set<u32>, hash| set.hashes().iter().position(|&its| its == hash);
+            let hot = *set.entry(5);
+            let mut by_order: Vec<usize> = (0..set.len()).collect();
+            by_order.sort_unstable_by_key(|&at| set.block.slot(at).order);
+            let by_order: Vec<u32> = by_order.iter().map(|&at| *set.entry(at)).collect();
+            set.tidy();
+            set.check();
+            assert_eq!(set.hashes(), by_order);
+            let orders = (0..set.len()).map(|at| set.block.slot(at).order);
+            assert!(orders.eq(1..=set.len() as u16), "without gaps");
+            let hot = at(set, hot).expect("it is there");
+            assert!((0..set.len()).all(|at| set.block.is_hot(at) == (at == hot)));
+            assert_eq!(set.block.slot(hot).note & HITS, HITS);
+        }
         assert!(other.hashes().iter().all(|hash| hash % 4 == 1));
     }
 }

@@ -24,6 +24,12 @@ pub(crate) trait Slots<E, S>: Sized + fmt::Debug {
     fn tally_mut(&mut self) -> &mut Tally;
     /// The first slot with this print and an entry of which `is_it` is true.
     fn find(&self, print: Print, is_it: impl FnMut(&E) -> bool) -> Option<usize>;
+    /// The same, by who will look at the columns next.
+    #[cfg(feature = "std")]
+    #[inline]
+    fn find_to_change(&self, print: Print, is_it: impl FnMut(&E) -> bool) -> Option<usize> {
+        self.find(print, is_it)
+    }
     fn slot(&self, at: usize) -> Slot;
     fn print(&self, at: usize) -> Print;
     fn entry(&self, at: usize) -> &E;
@@ -51,14 +57,26 @@ pub(crate) trait Slots<E, S>: Sized + fmt::Debug {
     fn set_side(&mut self, side: S);
     /// Tells the processor that the columns will be wanted.
     fn prefetch(&self);
+    /// The entry that will likely be the next to be [replaced](Self::replace), if that is known without a look at the columns; or any.
+    #[cfg(feature = "std")]
+    #[inline]
+    fn leaving(&self) -> Option<&E> {
+        None
+    }
     /// Sees to it that there is memory for one more slot, and for the tally.
     fn make_room(&mut self);
     /// Adds a slot at the end, for which there is room.
     fn push(&mut self, slot: Slot, entry: E);
     /// Puts another entry into a slot.
     fn replace(&mut self, at: usize, slot: Slot, entry: E) -> E;
+    /// The same for who has written the note, the order and the mark in the columns.
+    fn renew(&mut self, at: usize, tag: u8, entry: E) -> E;
     /// Frees a slot; the last takes its place.
     fn swap_remove(&mut self, at: usize) -> E;
+    /// Whether nothing is lost if all slots are freed and added again, but whether they are hot.
+    fn can_be_tidied(&self) -> bool {
+        self.side().is_none()
+    }
 
     /// Which slots were used without the lock since this was last asked, a bit each for the first 64.
     fn take_used(&mut self) -> u64 {
@@ -169,6 +187,12 @@ impl<E, S> Slots<E, S> for Block<E, S> {
         self.0.find(print, is_it)
     }
 
+    #[cfg(feature = "std")]
+    #[inline]
+    fn find_to_change(&self, print: Print, is_it: impl FnMut(&E) -> bool) -> Option<usize> {
+        self.0.find_to_change(print, is_it)
+    }
+
     fn slot(&self, at: usize) -> Slot {
         self.0.slot(at)
     }
@@ -231,6 +255,12 @@ impl<E, S> Slots<E, S> for Block<E, S> {
         self.0.prefetch();
     }
 
+    #[cfg(feature = "std")]
+    #[inline]
+    fn leaving(&self) -> Option<&E> {
+        self.0.leaving()
+    }
+
     #[inline]
     fn make_room(&mut self) {
         self.0.make_room();
@@ -244,6 +274,11 @@ impl<E, S> Slots<E, S> for Block<E, S> {
     #[inline]
     fn replace(&mut self, at: usize, slot: Slot, entry: E) -> E {
         self.0.replace(at, slot, entry)
+    }
+
+    #[inline]
+    fn renew(&mut self, at: usize, tag: u8, entry: E) -> E {
+        self.0.renew(at, tag, entry)
     }
 
     #[inline]

@@ -1,9 +1,9 @@
 //! Searches of a column, many slots at once where the processor has instructions for it.
 
 #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(purlin_safe))))]
-pub(crate) use self::plain::{find_word, oldest};
+pub(crate) use self::plain::{find_word, has_word, oldest};
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(purlin_safe)))]
-pub(crate) use self::sse2::{find_word, oldest};
+pub(crate) use self::sse2::{find_word, has_word, oldest};
 
 mod plain {
     /// The place of the least order among the slots whose note is `is` under `mask`. All orders differ, and none
@@ -20,6 +20,11 @@ mod plain {
             .filter(|(_, (note, _))| **note & mask == is)
             .min_by_key(|(_, (_, order))| **order)
             .map(|(at, _)| at)
+    }
+
+    /// Whether one of these words is the one wanted.
+    pub(crate) fn has_word(words: &[u16], wanted: u16) -> bool {
+        words.contains(&wanted)
     }
 
     /// The place of the first of these words that is the one wanted.
@@ -145,6 +150,36 @@ mod sse2 {
         unsafe { simd::_mm_sub_epi16(a, simd::_mm_subs_epu16(a, b)) }
     }
 
+    /// As the plain one, and with one branch for all words where most often none is.
+    #[inline(always)]
+    pub(crate) fn has_word(words: &[u16], wanted: u16) -> bool {
+        let len = words.len();
+        if len < 2 * LANES {
+            return super::plain::has_word(words, wanted);
+        }
+        // SAFETY: the instructions are of the target. The loads are of 16 words from `from` on, and
+        // `from + 16 <= len`.
+        unsafe {
+            let wanted = simd::_mm_set1_epi16(wanted as i16);
+            let same = |from: usize| {
+                let words = simd::_mm_loadu_si128(words.as_ptr().add(from).cast());
+                simd::_mm_cmpeq_epi16(words, wanted)
+            };
+            let mut any = simd::_mm_setzero_si128();
+            let mut from = 0;
+            loop {
+                let two = simd::_mm_or_si128(same(from), same(from + LANES));
+                any = simd::_mm_or_si128(any, two);
+                if from + 2 * LANES == len {
+                    break;
+                }
+                // The last sixteen may be in part those before.
+                from = (from + 2 * LANES).min(len - 2 * LANES);
+            }
+            simd::_mm_movemask_epi8(any) != 0
+        }
+    }
+
     /// As the plain one.
     #[inline]
     pub(crate) fn find_word(words: &[u16], wanted: u16) -> Option<usize> {
@@ -202,6 +237,7 @@ mod tests {
             let plainly = plain::oldest(&notes, &orders, mask, is & mask, fits);
             assert_eq!(found, plainly);
             let wanted = start + rng.below(8 * 50) as u16;
+            assert_eq!(has_word(&orders, wanted), orders.contains(&wanted));
             assert_eq!(
                 find_word(&orders, wanted),
                 plain::find_word(&orders, wanted)

@@ -314,6 +314,22 @@ impl<K, V, S> Slots<(K, V), S> for Open<K, V, S> {
         before
     }
 
+    #[inline]
+    fn renew(&mut self, at: usize, tag: u8, entry: (K, V)) -> (K, V) {
+        let mark = self.desk.mark(at);
+        let slot = Slot {
+            print: Print { tag, mark },
+            note: self.desk.notes()[at],
+            order: self.desk.order(at),
+        };
+        self.replace(at, slot, entry)
+    }
+
+    /// Uses that nobody has taken note of yet would be lost, and those who read meanwhile would not find what is there.
+    fn can_be_tidied(&self) -> bool {
+        false
+    }
+
     fn swap_remove(&mut self, at: usize) -> (K, V) {
         assert!(at < self.len());
         let last = self.len() - 1;

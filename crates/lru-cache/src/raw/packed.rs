@@ -11,6 +11,7 @@ use core::mem::needs_drop;
 use core::ptr::{self, NonNull};
 use core::slice;
 
+use super::prefetch::prefetch;
 use super::{Columns, Print, Seat, Slot, Tally, bit, grown, without};
 
 /// The slots of a set: a line of memory with what a look-up reads first, and the rest in one allocation, or none until
@@ -33,6 +34,8 @@ pub(crate) struct Packed<E, S, const IN_LINE: usize, const NEAR: usize> {
     cap: u16,
     past: u16,
     has_side: bool,
+    /// As in the columns. Not to be relied on.
+    leaves: u8,
     /// Here, so that most look-ups need none of the columns.
     hot: u64,
     /// Those of the first slots; the others are in a column.
@@ -102,6 +105,7 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
             cap: 0,
             past: 0,
             has_side: false,
+            leaves: 0,
             hot: 0,
             tags: [0; IN_LINE],
             owns: PhantomData,
@@ -204,6 +208,30 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
         // Its lowest bits are of slots that the middle has too.
         let high = u64::from(high) << (NEAR - LANES);
         u64::from(low) | u64::from(middle) << LANES | high
+    }
+
+    /// [`find`](Self::find), by who will look at the columns next. Most often nobody's tag agrees, and that is known after one branch.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn find_to_change(
+        &self,
+        print: Print,
+        is_it: impl FnMut(&E) -> bool,
+    ) -> Option<usize> {
+        let near = self.near_agreeing(print.tag);
+        let far = self.len().saturating_sub(NEAR);
+        let among_far = if self.cap > 0 && far <= LANES {
+            // SAFETY: there is an allocation. From where far tags are, or would be, four bytes a slot come at least, for at least
+            // four slots.
+            let agree = unsafe { agreeing(self.at(self.offsets().far_tags), print.tag) };
+            agree & ((1 << far) - 1)
+        } else {
+            far as u32
+        };
+        if near | u64::from(among_far) == 0 {
+            return None;
+        }
+        self.find_among(near, print, is_it)
     }
 
     #[inline(never)]
@@ -349,9 +377,10 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
                     &self.tags[..near.min(IN_LINE)],
                     slice::from_raw_parts(column(offsets.far_tags), len - near),
                 ),
-                marks: slice::from_raw_parts(column(offsets.marks).cast(), len),
+                marks: slice::from_raw_parts_mut(column(offsets.marks).cast(), len),
                 notes: slice::from_raw_parts_mut(column(offsets.notes), len),
                 hot: &mut self.hot,
+                leaves: &mut self.leaves,
                 orders: slice::from_raw_parts_mut(column(offsets.orders).cast(), len),
                 past: slice::from_raw_parts_mut(column(offsets.past).cast(), self.past.into()),
             }
@@ -397,6 +426,22 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
         for line in 0..=5 {
             prefetch(columns.wrapping_add(line * LINE));
         }
+        if size_of::<E>() > 0 {
+            let first = self.entries().wrapping_add(self.leaves.into());
+            prefetch(first.cast());
+            if size_of::<E>() % LINE != 0 && LINE % size_of::<E>() != 0 {
+                // It may be on two lines.
+                prefetch(first.wrapping_add(1).cast::<u8>().wrapping_sub(1));
+            }
+        }
+    }
+
+    /// The entry of a slot that will likely have another next, or any.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn leaving(&self) -> Option<&E> {
+        let at = usize::from(self.leaves);
+        (at < self.len()).then(|| self.entry(at))
     }
 
     /// Sees to it that there is memory for one more slot.
@@ -428,6 +473,16 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> Packed<E, S, IN_LINE, NEAR> 
         self.hot &= !bit(at);
         // SAFETY: `entry_mut` has checked that `at < len`.
         unsafe { self.write(at, slot) };
+        before
+    }
+
+    /// The same for who has written the note, the order and the mark.
+    #[inline]
+    pub(crate) fn renew(&mut self, at: usize, tag: u8, entry: E) -> E {
+        let before = core::mem::replace(self.entry_mut(at), entry);
+        self.hot &= !bit(at);
+        // SAFETY: `entry_mut` has checked that `at < len`.
+        unsafe { self.write_tag(at, tag) };
         before
     }
 
@@ -623,18 +678,6 @@ impl<E, S, const IN_LINE: usize, const NEAR: usize> fmt::Debug for Packed<E, S, 
             .finish_non_exhaustive()
     }
 }
-
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-#[inline]
-fn prefetch(line: *const u8) {
-    use core::arch::x86_64 as simd;
-    // SAFETY: the instruction is of the target, and a hint without access to memory.
-    unsafe { simd::_mm_prefetch::<{ simd::_MM_HINT_T0 }>(line.cast()) }
-}
-
-#[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
-#[inline]
-fn prefetch(_: *const u8) {}
 
 /// Which of [`LANES`] bytes are equal to one, a bit each.
 ///

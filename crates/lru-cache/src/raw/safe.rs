@@ -7,6 +7,7 @@ use super::{Columns, Print, Seat, Slot, Tally, bit, grown, without};
 pub(crate) struct Vectors<E, S> {
     tally: Tally,
     hot: u64,
+    leaves: u8,
     side: Option<S>,
     past: Vec<u16>,
     tags: Vec<u8>,
@@ -21,6 +22,7 @@ impl<E, S> Vectors<E, S> {
         Vectors {
             tally: Tally::new(),
             hot: 0,
+            leaves: 0,
             side: None,
             past: Vec::new(),
             tags: Vec::new(),
@@ -68,11 +70,27 @@ impl<E, S> Vectors<E, S> {
     /// Tells the processor that the columns will be wanted.
     pub(crate) fn prefetch(&self) {}
 
+    /// The entry of a slot that will likely have another next, or any.
+    #[cfg(feature = "std")]
+    pub(crate) fn leaving(&self) -> Option<&E> {
+        self.entries.get(usize::from(self.leaves))
+    }
+
     /// The first slot with this print and an entry of which `is_it` is true.
     pub(crate) fn find(&self, print: Print, mut is_it: impl FnMut(&E) -> bool) -> Option<usize> {
         (0..self.len()).find(|&at| {
             self.tags[at] == print.tag && self.marks[at] == print.mark && is_it(&self.entries[at])
         })
+    }
+
+    /// [`find`](Self::find), which looks at all columns.
+    #[cfg(feature = "std")]
+    pub(crate) fn find_to_change(
+        &self,
+        print: Print,
+        is_it: impl FnMut(&E) -> bool,
+    ) -> Option<usize> {
+        self.find(print, is_it)
     }
 
     /// Which of the first 64 slots have this tag, a bit each.
@@ -149,9 +167,10 @@ impl<E, S> Vectors<E, S> {
         Columns {
             tally: &mut self.tally,
             tags: (&self.tags, &[]),
-            marks: &self.marks,
+            marks: &mut self.marks,
             notes: &mut self.notes,
             hot: &mut self.hot,
+            leaves: &mut self.leaves,
             orders: &mut self.orders,
             past: &mut self.past,
         }
@@ -183,6 +202,13 @@ impl<E, S> Vectors<E, S> {
         core::mem::replace(&mut self.entries[at], entry)
     }
 
+    /// The same for who has written the note, the order and the mark.
+    pub(crate) fn renew(&mut self, at: usize, tag: u8, entry: E) -> E {
+        self.hot &= !bit(at);
+        self.tags[at] = tag;
+        core::mem::replace(&mut self.entries[at], entry)
+    }
+
     /// Frees a slot; the last takes its place.
     pub(crate) fn swap_remove(&mut self, at: usize) -> E {
         self.hot = without(self.hot, at, self.len() - 1);
@@ -193,6 +219,10 @@ impl<E, S> Vectors<E, S> {
         self.entries.swap_remove(at)
     }
 }
+
+/// Nothing, for want of the instruction.
+#[cfg(feature = "std")]
+pub(crate) fn prefetch_owned<T>(_: &T) {}
 
 impl<E, S> fmt::Debug for Vectors<E, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@ use super::extras::{Extra, Extras};
 use crate::expiry::{Expiry, Standing};
 use crate::policy::set::{Rules, Set};
 #[cfg(feature = "std")]
-use crate::raw::Block;
+use crate::raw::{Block, prefetch_owned};
 use crate::raw::{Print, Slots};
 
 /// A set with the weights and lives of its entries beside it, which are there once one is other than plain.
@@ -98,6 +98,16 @@ impl<K, V, B: Slots<(K, V), Extras>> Group<K, V, B> {
         Q: Equivalent<K> + ?Sized,
     {
         self.set.find(print, |(other, _)| key.equivalent(other))
+    }
+
+    /// The same for who will change the set.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(super) fn find_to_change(&self, print: Print, key: &K) -> Option<usize>
+    where
+        K: Eq,
+    {
+        self.set.find_to_change(print, |(other, _)| key == other)
     }
 
     /// The value of a key, which is used by that unless its time is over.
@@ -239,6 +249,16 @@ impl<K, V, B: Slots<(K, V), Extras>> Group<K, V, B> {
         self.set.prefetch();
     }
 
+    /// Tells it that the entry which will likely leave for that will be dropped.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(super) fn prefetch_leaving(&self) {
+        if let Some((key, value)) = self.set.block().leaving() {
+            prefetch_owned(key);
+            prefetch_owned(value);
+        }
+    }
+
     /// Adds an entry that is not there.
     pub(super) fn add(
         &mut self,
@@ -370,6 +390,8 @@ impl<K, V, B: Slots<(K, V), Extras>> Group<K, V, B> {
             theirs.shrink(now);
             set.set_side(theirs);
         }
+        self.set.tidy();
+        set.tidy();
         Group { set }
     }
 

@@ -29,7 +29,7 @@ impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
             return Exchange::None(key, value);
         };
         group.prefetch();
-        if let Some(at) = group.find(spot.print, &key) {
+        if let Some(at) = group.find_to_change(spot.print, &key) {
             if !group.is_plain() {
                 return Exchange::None(key, value);
             }
@@ -63,6 +63,7 @@ impl<K, V, B: Slots<(K, V), Extras>> Sets<K, V, B> {
         if pool.is_some_and(|pool| !pool.is_empty()) || own < 2 || 2 * own * n_groups <= len {
             return Exchange::None(key, value);
         }
+        group.prefetch_leaving();
         self.insertions += 1;
         self.evictions += 1;
         self.has_evicted = true;

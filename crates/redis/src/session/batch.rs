@@ -14,31 +14,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use purlin_session_store::{ErrorKind, StoreError};
+use purlin_session_store::{ErrorKind, SessionKey, StoreError};
 use redis::aio::ConnectionLike;
 use redis::{Cmd, RedisError, Value};
 use tokio::runtime;
 
 use super::failure::{TimedOut, store_error};
 use super::flight::fly;
+use super::rows::Rows;
 use super::swap::{Swap, Swaps};
 
 /// What one call asks.
 #[derive(Debug)]
 pub(super) enum Ask {
     One(Cmd),
-    /// Two commands in a row.
-    Two(Cmd, Cmd),
+    /// A session's row, which is fetched together with others.
+    Row(SessionKey),
+    /// The same, after the end of its key was moved out to a time, never in.
+    RowMoved(SessionKey, u64),
     /// A commit, which goes together with others.
     Swap(Swap),
 }
 
-/// What the server says to an [`Ask`], errors among it as values; nil for a command that there was not. To a commit: what
+/// What the server says to an [`Ask`], errors among it as values; nil for a command that there was not. Of a row that was
+/// fetched together with others: [`NIL_OR_OTHER`](super::rows::NIL_OR_OTHER) in place of nil. To a commit: what
 /// its script answers if it went by itself; otherwise 1, or nil if it was not done for whatever reason.
 pub(super) type Answer = (Value, Value);
 
 /// The message that is being gathered, if any.
 pub(super) struct Batches {
+    rows: Arc<Rows>,
     swaps: Arc<Swaps>,
     gathering: Mutex<Option<Gathering>>,
 }
@@ -123,8 +128,9 @@ enum Part {
 }
 
 impl Batches {
-    pub(super) fn new(swaps: Swaps) -> Self {
+    pub(super) fn new(rows: Arc<Rows>, swaps: Swaps) -> Self {
         Batches {
+            rows,
             swaps: Arc::new(swaps),
             gathering: Mutex::default(),
         }
@@ -224,8 +230,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Call<'_, C> {
 
     fn send(&self, open: Gathering) {
         let Gathering { asks, message, .. } = open;
-        let swaps = Arc::clone(&self.batches.swaps);
-        let flight = Box::pin(fly(self.connection.clone(), self.limit, swaps, asks));
+        let Batches { rows, swaps, .. } = self.batches;
+        let (rows, swaps) = (Arc::clone(rows), Arc::clone(swaps));
+        let flight = Box::pin(fly(self.connection.clone(), self.limit, rows, swaps, asks));
         *locked(&message.state) = State::UnderWay(flight);
         message.advance();
     }

@@ -14,9 +14,9 @@ use super::RedisSessionStore;
 use super::batch::{Answer, Ask};
 use super::failure::store_error;
 use super::glance::{self, Head, Now, digits};
+use super::rows::NIL_OR_OTHER;
 use super::scripts::{NEVER, Reply, decimal, millis};
 use super::swap::Swap;
-use super::words::Joined;
 
 /// What could be told without the script that can tell everything.
 pub(super) enum Glance {
@@ -50,8 +50,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
         slide: Slide,
         now: Now,
     ) -> Result<Glance, StoreError> {
-        let get = get(&self.word_of(key));
-        let (row, _) = self.ask(Ask::One(get)).await?;
+        let (row, _) = self.ask(Ask::Row(*key)).await?;
+        let row = self.row_for_certain(key, row).await?;
         let Some(row) = row_of(row)? else {
             return Ok(Glance::Answer(None));
         };
@@ -67,9 +67,13 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
         })
     }
 
-    /// A session's name in the server.
-    fn word_of<'a>(&'a self, key: &'a SessionKey) -> Joined<'a, 2> {
-        Joined([&self.settings().prefix, key.as_bytes()])
+    /// What a `GET` answers, where rows that were fetched together may have left that open.
+    async fn row_for_certain(&self, key: &SessionKey, row: Value) -> Result<Value, StoreError> {
+        if row != NIL_OR_OTHER {
+            return Ok(row);
+        }
+        let (row, _) = self.ask(Ask::One(self.rows().get(key))).await?;
+        Ok(row)
     }
 
     /// Whether a load that slides so is to move the key's end, and not what the row says of it.
@@ -92,9 +96,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
         idle: Duration,
         now: Now,
     ) -> Result<Glance, StoreError> {
-        let (name, end) = (self.word_of(key), now.deadline(idle));
-        let both = Ask::Two(move_end(&name, end), get(&name));
-        let (moved, row) = self.ask(both).await?;
+        let end = now.deadline(idle);
+        let (moved, row) = self.ask(Ask::RowMoved(*key, end)).await?;
         let moved = match checked(moved) {
             Ok(moved) => moved == Value::Int(1),
             // Before Redis 7 a key's end could not be moved only outwards.
@@ -104,6 +107,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
             }
             Err(error) => return Err(store_error(error)),
         };
+        let row = self.row_for_certain(key, row).await?;
         let row = match checked(row) {
             Err(error) if error.code() == Some("WRONGTYPE") => return Ok(Glance::AskTheScript),
             row => row_of(row.map_err(store_error)?)?,
@@ -253,7 +257,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisSessionStore<C> {
                 Ask::One(only) => {
                     return Ok((connection.req_packed_command(&only).await?, Value::Nil));
                 }
-                Ask::Two(first, second) => (first, second),
+                Ask::Row(key) => {
+                    let get = self.rows().get(&key);
+                    return Ok((connection.req_packed_command(&get).await?, Value::Nil));
+                }
+                Ask::RowMoved(key, end) => (self.rows().move_end(&key, end), self.rows().get(&key)),
                 // Only where messages are shared.
                 Ask::Swap(_) => return Ok((Value::Nil, Value::Nil)),
             };
@@ -292,19 +300,6 @@ fn is_no_script(error: &RedisError) -> bool {
 
 /// Room for the bytes of a call's words beside its arguments: the name of the command and a script's hash.
 pub(super) const WORDS: usize = 64;
-
-fn get(name: &Joined<'_, 2>) -> Cmd {
-    let mut get = Cmd::with_capacity(2, WORDS + name.len());
-    get.arg("GET").arg(name);
-    get
-}
-
-/// Moves a key's end out to a time, never in.
-fn move_end(name: &Joined<'_, 2>, end: u64) -> Cmd {
-    let mut command = Cmd::with_capacity(4, WORDS + name.len());
-    command.arg("PEXPIREAT").arg(name).arg(end).arg("GT");
-    command
-}
 
 /// A call of a script on one key by its hash, made in one piece. The client's own way copies each argument first.
 pub(super) fn evalsha(script: &Script, name: &[u8], args: &[&[u8]]) -> Cmd {

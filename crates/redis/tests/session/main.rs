@@ -22,6 +22,7 @@ mod breaks;
 mod contract;
 mod failures;
 mod round_trips;
+mod rows;
 mod spared;
 mod together;
 

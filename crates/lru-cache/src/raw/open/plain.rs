@@ -1,11 +1,12 @@
 //! Which types may be read while they are written: those that are bytes and nothing else.
 
 use core::any::TypeId;
-use core::marker::PhantomData;
 use core::num::{
     NonZeroI8, NonZeroI16, NonZeroI32, NonZeroI64, NonZeroI128, NonZeroIsize, NonZeroU8,
     NonZeroU16, NonZeroU32, NonZeroU64, NonZeroU128, NonZeroUsize,
 };
+
+use crate::raw::identity::id_of;
 
 /// Whether a type is a number, `bool`, `char`, or a short array of bytes. Of such a value all bytes are initialised, no two
 /// places of it overlap, a copy of the bytes is a copy of the value, and none of them is a pointer, for which the number of its
@@ -59,31 +60,6 @@ pub(super) fn is_plain<T>() -> bool {
         [u64; 3],
         [u64; 4]
     )
-}
-
-/// The identity of a type, without the bound that it borrows nothing. Two types that differ in lifetimes only have one
-/// identity; none of those above has any.
-fn id_of<T>() -> TypeId {
-    trait Identified {
-        fn id(&self) -> TypeId
-        where
-            Self: 'static;
-    }
-
-    impl<T> Identified for PhantomData<T> {
-        fn id(&self) -> TypeId
-        where
-            Self: 'static,
-        {
-            TypeId::of::<T>()
-        }
-    }
-
-    let named = PhantomData::<T>;
-    let named: &(dyn Identified + '_) = &named;
-    // SAFETY: the object has no data, and its one method looks at none, whatever the lifetimes in `T` are.
-    let named: &(dyn Identified + 'static) = unsafe { core::mem::transmute(named) };
-    named.id()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 
+use purlin_session_store::SessionId;
 use redis::{Pipeline, RedisFuture, cmd};
 use tokio::sync::Semaphore;
 
@@ -43,9 +44,16 @@ impl ConnectionLike for Echo {
         locked(&self.messages).push(count);
         Box::pin(async move {
             self.permits.acquire().await.unwrap().forget();
-            let echo = |cmd: &Cmd| match cmd.args_iter().nth(1) {
-                Some(redis::Arg::Simple(text)) => Value::BulkString(text.to_vec()),
-                _ => unreachable!("PING and a text"),
+            let text = |arg: redis::Arg<&[u8]>| match arg {
+                redis::Arg::Simple(text) => Value::BulkString(text.to_vec()),
+                _ => unreachable!("nothing is scanned"),
+            };
+            let echo = |cmd: &Cmd| {
+                let mut texts = cmd.args_iter().map(text);
+                match texts.next() {
+                    Some(name) if name == bulk("MGET") => Value::Array(texts.collect()),
+                    _ => texts.next().expect("a text"),
+                }
             };
             Ok(pipeline.cmd_iter().map(echo).collect())
         })
@@ -57,7 +65,8 @@ impl ConnectionLike for Echo {
 }
 
 fn batches() -> Batches {
-    Batches::new(Swaps::new(Arc::new(Scripts::new()), b"p:"))
+    let swaps = Swaps::new(Arc::new(Scripts::new()), b"p:");
+    Batches::new(Arc::new(Rows::new(b"p:")), swaps)
 }
 
 fn ping(text: &str) -> Cmd {
@@ -68,6 +77,15 @@ fn ping(text: &str) -> Cmd {
 
 fn bulk(text: &str) -> Value {
     Value::BulkString(text.into())
+}
+
+fn key(number: u8) -> SessionKey {
+    SessionId::from_secret_bytes([number; 32]).key()
+}
+
+/// What stands for a session's row where all is echoed.
+fn name(number: u8) -> Value {
+    Value::BulkString([b"p:", &key(number).as_bytes()[..]].concat())
 }
 
 const LONG: Duration = Duration::from_secs(60);
@@ -85,11 +103,11 @@ async fn poll_once(call: &mut Call<'_, Echo>) {
 #[tokio::test]
 async fn calls_made_at_once_share_a_message_and_each_has_its_own_answer() {
     let (batches, echo) = (batches(), Echo::new(2));
-    let two = batches.ask(&echo, LONG, Ask::Two(ping("b"), ping("c")));
+    let two = batches.ask(&echo, LONG, Ask::RowMoved(key(1), 7));
     let (one, two, three) =
         tokio::join!(call(&batches, &echo, "a"), two, call(&batches, &echo, "d"),);
     assert_eq!(one.unwrap(), (bulk("a"), Value::Nil));
-    assert_eq!(two.unwrap(), (bulk("b"), bulk("c")));
+    assert_eq!(two.unwrap(), (name(1), name(1)));
     assert_eq!(three.unwrap(), (bulk("d"), Value::Nil));
     let alone = call(&batches, &echo, "e").await;
     assert_eq!(alone.unwrap(), (bulk("e"), Value::Nil));
@@ -113,6 +131,31 @@ async fn tasks_that_run_at_once_share_messages_of_a_bounded_size() {
         task.await.unwrap();
     }
     assert_eq!(echo.messages(), [MAX_CALLS, MAX_CALLS, 5]);
+}
+
+#[tokio::test]
+async fn rows_are_fetched_at_once_and_each_call_gets_its_own() {
+    let (batches, echo) = (batches(), Echo::new(2));
+    let ask = |ask| batches.ask(&echo, LONG, ask);
+    let (row, other, moved, commit, commit_too, last) = tokio::join!(
+        ask(Ask::Row(key(1))),
+        call(&batches, &echo, "a"),
+        ask(Ask::RowMoved(key(2), 7)),
+        ask(Ask::Swap(Swap::sample(8))),
+        ask(Ask::Swap(Swap::sample(9))),
+        ask(Ask::Row(key(3))),
+    );
+    assert_eq!(row.unwrap(), (name(1), Value::Nil));
+    assert_eq!(other.unwrap(), (bulk("a"), Value::Nil));
+    assert_eq!(moved.unwrap(), (name(2), name(2)));
+    assert_eq!(last.unwrap(), (name(3), Value::Nil));
+    // The script's number is not what is echoed.
+    assert_eq!(commit.unwrap().0, Value::Okay);
+    assert_eq!(commit_too.unwrap().0, Value::Okay);
+    // A text, a move, the rows, two new rows and the script.
+    assert_eq!(echo.messages(), [6]);
+    // Where nothing else is loaded it is a `GET`, whose nil is told as it is.
+    assert_eq!(ask(Ask::Row(key(4))).await.unwrap(), (name(4), Value::Nil));
 }
 
 /// Their rows are long, and the script's answer has a bit for each.

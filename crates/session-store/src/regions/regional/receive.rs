@@ -151,7 +151,10 @@ impl<S: SessionStore, C: Clock + Send + Sync> Regional<S, C> {
         }
         for leaf in &mut leaves {
             leaf.row.replica.confine(family.limit);
-            if !family.moved.contains(&leaf.key) {
+            // One that was revoked here long ago is not taken in to be looked at afterwards: if this breaks off in between, and
+            // the teller hears of the revocation meanwhile, nobody would tell of it again. A revocation that is made at this
+            // moment is still noted, and looks again by itself.
+            if !family.moved.contains(&leaf.key) && self.is_spared(&leaf.row).await? {
                 self.take_in(teller, leaf, &family.moved).await?;
             }
         }
