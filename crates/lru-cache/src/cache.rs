@@ -424,7 +424,7 @@ where
         Q: Equivalent<K> + ?Sized,
         V: Clone,
     {
-        self.get_under_lock(self.shard(hash).take_over(contents), hash, key, Tick::ZERO)
+        self.get_under_lock(contents.into(), hash, key, Tick::ZERO)
     }
 
     #[inline]
@@ -538,7 +538,7 @@ where
     #[inline]
     fn store_plain(&self, key: K, value: V) -> Inserted<K, V> {
         let hash = self.hasher.hash_one(&key);
-        let mut contents = self.shard(hash).lock();
+        let mut contents = self.shard(hash).lock_to_store();
         if !contents.is_quiet() {
             drop(contents);
             return self.store_by_steps(hash, key, value, Terms::new());
@@ -606,7 +606,7 @@ where
     ) -> Outcome<K, V> {
         let weight = self.weigh(&key, &value);
         let now = self.now();
-        let mut contents = self.shard(hash).lock();
+        let mut contents = self.shard(hash).lock_to_store();
         contents.engine.observe(now, gone);
         let found = contents.engine.find(hash, &key);
         contents.overtake(hash, &key);

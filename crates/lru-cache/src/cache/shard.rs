@@ -29,7 +29,7 @@ pub(super) struct Contents<K, V> {
     pub(super) engine: Engine<K, V>,
     pub(super) flights: Flights<K, V>,
     pub(super) watches: Watches<K>,
-    /// How often it was locked for more than a look-up.
+    /// How often it was locked by who stores.
     calls: u32,
 }
 
@@ -79,30 +79,23 @@ impl<K, V> Shard<K, V> {
     #[inline]
     pub(super) fn lock(&self) -> Locked<'_, K, V> {
         let inside = Inside::enter();
-        let contents = lock(&self.contents, || self.turns.is_waited_for());
-        self.locked(contents, inside)
-    }
-
-    /// What a look-up holds, for a call that does more than to look up.
-    #[inline]
-    pub(super) fn take_over<'a>(&'a self, look: Look<'a, K, V>) -> Locked<'a, K, V> {
-        self.locked(look.contents, look.inside)
-    }
-
-    #[inline]
-    fn locked<'a>(
-        &'a self,
-        contents: LockGuard<'a, Contents<K, V>>,
-        inside: Inside,
-    ) -> Locked<'a, K, V> {
         Locked {
-            contents,
+            contents: lock(&self.contents, || self.turns.is_waited_for()),
             _inside: inside,
-            turn: Turn {
-                turns: &self.turns,
-                is_due: false,
-            },
+            turn: Turn::default(),
         }
+    }
+
+    /// The same for who stores, and may have to [give way](super::turns) afterwards.
+    ///
+    /// # Panics
+    ///
+    /// As [`lock`](Self::lock).
+    #[inline]
+    pub(super) fn lock_to_store(&self) -> Locked<'_, K, V> {
+        let mut locked = self.lock();
+        locked.turn.turns = Some(&self.turns);
+        locked
     }
 
     /// Takes the lock for a look-up, which has nothing to show to those who look without the lock; if that needs no waiting.
@@ -127,7 +120,11 @@ impl<K, V> Shard<K, V> {
     #[inline]
     pub(super) fn try_lock(&self) -> Option<Locked<'_, K, V>> {
         let inside = Inside::enter();
-        Some(self.locked(self.contents.try_lock()?, inside))
+        Some(Locked {
+            contents: self.contents.try_lock()?,
+            _inside: inside,
+            turn: Turn::default(),
+        })
     }
 }
 
@@ -176,17 +173,18 @@ pub(super) struct Locked<'a, K, V> {
 }
 
 /// Whether to let others run once the lock is released.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Turn<'a> {
-    turns: &'a Turns,
+    /// Of who stores.
+    turns: Option<&'a Turns>,
     is_due: bool,
 }
 
 impl Drop for Turn<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.is_due {
-            self.turns.give_way();
+        if let (Some(turns), true) = (self.turns, self.is_due) {
+            turns.give_way();
         }
     }
 }
@@ -197,6 +195,16 @@ pub(super) struct Look<'a, K, V> {
     /// As above.
     contents: LockGuard<'a, Contents<K, V>>,
     inside: Inside,
+}
+
+impl<'a, K, V> From<Look<'a, K, V>> for Locked<'a, K, V> {
+    fn from(look: Look<'a, K, V>) -> Self {
+        Locked {
+            contents: look.contents,
+            _inside: look.inside,
+            turn: Turn::default(),
+        }
+    }
 }
 
 impl<K, V> Deref for Look<'_, K, V> {
@@ -219,8 +227,10 @@ impl<K, V> Drop for Locked<'_, K, V> {
     #[inline]
     fn drop(&mut self) {
         self.contents.engine.show();
-        self.contents.calls = self.contents.calls.wrapping_add(1);
-        self.turn.is_due = self.contents.calls % CALLS == 0;
+        if self.turn.turns.is_some() {
+            self.contents.calls = self.contents.calls.wrapping_add(1);
+            self.turn.is_due = self.contents.calls % CALLS == 0;
+        }
     }
 }
 
@@ -254,7 +264,7 @@ mod tests {
         let turns = Arc::new(Turns::new());
         let shard = Shard::new(engine, Arc::clone(&turns));
         for _ in 0..2 * CALLS {
-            drop(shard.lock());
+            drop(shard.lock_to_store());
         }
         assert!(!turns.give_way(), "nobody has waited");
         let is_waited_for = thread::scope(|scope| {
@@ -272,6 +282,10 @@ mod tests {
         let before = turns.left();
         for _ in 0..2 * CALLS {
             drop(shard.lock());
+        }
+        assert_eq!(turns.left(), before, "who looks has no time to give");
+        for _ in 0..2 * CALLS {
+            drop(shard.lock_to_store());
         }
         assert_eq!(turns.left(), before - 2);
     }

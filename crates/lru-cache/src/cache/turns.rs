@@ -16,10 +16,10 @@ pub(super) struct Turns {
 }
 
 /// How often somebody gives way after somebody had to wait: for a second or so.
-const TURNS: u32 = 4096;
-/// Between two times, calls that write to one shard. With many shards it is a matter of chance when a thread's turn is, and after as many
+const TURNS: u32 = 8192;
+/// Between two times, calls that store in one shard. With many shards it is a matter of chance when a thread's turn is, and after as many
 /// calls on the average: a few tenths of a millisecond, where systems give a thread some milliseconds at a time.
-pub(super) const CALLS: u32 = 2048;
+pub(super) const CALLS: u32 = 1024;
 
 impl Turns {
     pub(super) fn new() -> Self {
