@@ -21,6 +21,9 @@ pub(crate) fn agree(
     ops: &[Op],
 ) {
     let start = subject.moment();
+    // Without deadlines a cache need not ask for the time, and what it has not seen it cannot see go back.
+    let mut has_deadlines = settings.time_to_live.is_some() || settings.time_to_idle.is_some();
+    let mut has_seen_time = has_deadlines;
     let mut naive = Naive::new(settings);
     for (id, op) in ops.iter().enumerate() {
         let id = id as u32;
@@ -33,6 +36,7 @@ pub(crate) fn agree(
                 assert_eq!(done(subject.insert(key, value)), expected, "{op:?}");
             }
             Op::InsertFor(key, weight, steps) => {
+                has_deadlines = true;
                 let value = value(id, weight);
                 let expected = naive.insert(key, value, On::lasting(steps), clock.nanos());
                 assert_eq!(
@@ -123,6 +127,8 @@ pub(crate) fn agree(
                 naive.clear();
             }
             Op::Turn(steps) => {
+                let steps = if has_seen_time { steps } else { steps.max(0) };
+                has_seen_time = has_deadlines;
                 clock.turn(steps * STEP as i64);
                 assert!(subject.sweep(usize::MAX));
                 naive.observe(clock.nanos());
